@@ -1,0 +1,52 @@
+"""MobileNetV2 (Sandler et al. 2018, table 2): inverted residuals with linear bottlenecks."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from shared.layers.conv import conv_bn, make_divisible
+
+# Expansion t, output channels c, repeats n, stride s of the first block: table 2.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+class InvertedResidual(nn.Module):
+    """Expand by 1x1, filter by depthwise 3x3, project linearly by 1x1 (figure 4 d)."""
+
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        expand = [conv_bn(in_channels, hidden, 1, act=nn.ReLU6)] if expansion > 1 else []
+        self.body = nn.Sequential(
+            *expand,
+            conv_bn(hidden, hidden, 3, stride, groups=hidden, act=nn.ReLU6),
+            conv_bn(hidden, out_channels, 1, act=None),
+        )
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, H / stride, W / stride)."""
+        return x + self.body(x) if self.residual else self.body(x)
+
+
+class MobileNetV2(nn.Module):
+    """(N, in_channels, H, W) to logits (N, classes); a `width` under 1 leaves the last 1280 channels as they are."""
+
+    def __init__(self, width: float = 1.0, *, classes: int = 1000, in_channels: int = 3) -> None:
+        super().__init__()
+        channels = make_divisible(32 * width, 8)
+        layers: list[nn.Module] = [conv_bn(in_channels, channels, 3, 2, act=nn.ReLU6)]
+        for expansion, full, repeats, stride in STAGES:
+            out_channels = make_divisible(full * width, 8)
+            for number in range(repeats):
+                layers.append(InvertedResidual(channels, out_channels, expansion, 1 if number else stride))
+                channels = out_channels
+        last = make_divisible(1280 * max(width, 1.0), 8)
+        layers.append(conv_bn(channels, last, 1, act=nn.ReLU6))
+        self.layers = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, in_channels, H, W)."""
+        return self.classifier(self.pool(self.layers(images)).flatten(1))

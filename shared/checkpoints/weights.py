@@ -1,0 +1,61 @@
+"""Weights as safetensors files: written whole, read only when their hash is right, never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from shared.errors import PapertrailError
+from shared.files import atomic_write
+
+PICKLE_STARTS = (
+    b"\x80\x02",
+    b"\x80\x03",
+    b"\x80\x04",
+    b"\x80\x05",
+    b"PK\x03\x04",
+)  # bare pickles; torch.save's archive
+
+
+def save_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write a state dictionary; without metadata, since equal tensors are to give equal bytes."""
+    with atomic_write(path, "wb") as stream:
+        stream.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+
+
+def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    """Read a state dictionary whose file has this hash; `None` is for files that nobody has pinned yet.
+
+    Raises:
+        PapertrailError: the file is missing, is a pickle, is not safetensors, or has another hash.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise PapertrailError(f"{path}: no such file; `git checkout` or `dvc pull` brings pinned weights") from error
+    if content.startswith(PICKLE_STARTS):
+        raise PapertrailError(f"{path}: this is a pickle, which can run code when it is read; convert it with "
+                              "`papertrail import`")  # fmt: skip
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise PapertrailError(f"{path}: its SHA-256 is {found}, its card says {sha256}; restore the pinned file")
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise PapertrailError(f"{path}: not a safetensors file ({error})") from error
+
+
+def content_digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 over (name, dtype, shape, bytes) of every tensor in the order of names: what the weights are, however
+    they are packed."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

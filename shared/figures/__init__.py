@@ -1,0 +1,1 @@
+"""What the notebooks share: tables of claims (`tables`), charts in one style (`plots`), feature maps (`maps`)."""

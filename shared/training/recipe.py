@@ -1,0 +1,156 @@
+"""The recipe as data: what params.yaml may say, checked key by key.
+
+params.yaml is at once DVC's parameter file and the recipe that Lightning runs: there is no second copy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from shared.datasets.augment import Augment
+from shared.errors import PapertrailError, UsageError
+from shared.files import read_yaml
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Optimiser(_Strict):
+    """An optimiser and what its weight decay spares.
+
+    `spare` lists "norm" (parameters of normalisation layers), "bias", or glob patterns on parameter names such as
+    "*.cheap.*"; a pattern that meets no parameter is an error when the optimiser is built.
+    """
+
+    name: Literal["sgd", "adamw", "rmsprop"]
+    lr: PositiveFloat
+    weight_decay: NonNegative = 0.0
+    spare: tuple[str, ...] = ()
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    alpha: Fraction = 0.99
+    eps: PositiveFloat = 1e-8
+
+
+class Schedule(_Strict):
+    """The learning rate as a factor of the optimiser's `lr`; a warm-up rises linearly from `warmup_from` to 1.
+
+    `milestones` and `every` are counted in `unit`s from the start of training, warm-up included.
+    """
+
+    name: Literal["constant", "step", "multistep", "cosine", "linear"] = "constant"
+    warmup_epochs: NonNegative = 0.0
+    warmup_from: Fraction = 0.0
+    gamma: PositiveFloat = 0.1
+    every: PositiveInt | None = None
+    milestones: tuple[PositiveInt, ...] = ()
+    unit: Literal["epoch", "step"] = "epoch"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Schedule:
+        if (self.name == "step") != (self.every is not None):
+            raise ValueError("`every` belongs to the schedule `step`, and `step` needs it")
+        if (self.name == "multistep") != bool(self.milestones):
+            raise ValueError("`milestones` belong to the schedule `multistep`, and `multistep` needs them")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("`milestones` must rise")
+        return self
+
+
+class Recipe(_Strict):
+    """How a network is trained; its length is given in `epochs` or in optimiser `steps`."""
+
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    batch_size: PositiveInt
+    optimiser: Optimiser
+    schedule: Schedule = Schedule()
+    augment: Augment = Augment()
+    label_smoothing: Fraction = 0.0
+    ema_decay: Fraction | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Recipe:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either `epochs` or `steps`")
+        return self
+
+
+class Hardware(_Strict):
+    """Where Lightning runs it; `batch_size` of the recipe is the total over all devices and nodes."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: PositiveInt | Literal["auto"] = 1
+    nodes: PositiveInt = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    channels_last: bool = False
+    workers: Annotated[int, Field(ge=0)] = 0
+
+
+class Arm(_Strict):
+    """One network of a protocol: a builder of the paper's MODELS and its arguments (classes come from the data)."""
+
+    builder: str
+    args: dict[str, bool | int | float | str] = {}
+
+
+class Protocol(_Strict):
+    """The data and the schedule of a run, and the networks that are compared under it.
+
+    Each arm is trained with the seeds `seed`, `seed + 1`, ... (`repeats` of them). `sources` says where each value of
+    the recipe comes from.
+    """
+
+    what: str
+    data: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    repeats: PositiveInt = 1
+    arms: dict[ArmName, Arm]
+    recipe: Recipe
+    trainer: Hardware = Hardware()
+    sources: dict[str, str] = {}
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of every arm."""
+        return range(self.seed, self.seed + self.repeats)
+
+
+def load_protocols(path: Path) -> dict[str, Protocol]:
+    """The protocols of a params.yaml; PapertrailError names the file and every key that is unknown or wrong."""
+    raw = read_yaml(path)
+    if not isinstance(raw, dict) or not raw:
+        raise PapertrailError(f"{path}: expected one mapping of protocol names to protocols")
+    return {name: _protocol(path, name, value) for name, value in raw.items()}
+
+
+def load_protocol(path: Path, name: str) -> Protocol:
+    """One protocol of a params.yaml; UsageError lists those it has."""
+    protocols = load_protocols(path)
+    if name not in protocols:
+        raise UsageError(f"{path}: no protocol `{name}`; it has {', '.join(protocols)}")
+    return protocols[name]
+
+
+def _protocol(path: Path, name: str, value: Any) -> Protocol:
+    try:
+        return Protocol.model_validate(value)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, (name, *fault['loc'])))}: {_plain(fault)}" for fault in error.errors()]
+        raise PapertrailError(f"{path}: {'; '.join(faults)}") from error
+
+
+def _plain(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "unknown key; remove it or correct its spelling"
+    return f"{fault['msg']} (found {fault['input']!r})"

@@ -1,0 +1,362 @@
+"""Runs: one arm of a protocol, trained with every seed, resumable after a kill at any moment.
+
+A run's folder holds `plan.json` (what is to be trained, written first), `resume.ckpt` (while it lasts), and at the end
+`weights.safetensors` and `run.json`. A run is resumed only under an equal plan; the plan holds a digest of the code.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import importlib
+import io
+import os
+import platform
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock, Timeout
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
+
+from shared import datasets
+from shared.checkpoints.weights import save_weights
+from shared.errors import PapertrailError, UsageError
+from shared.files import ROOT, git_commit, lock_hash, read_json, sha256_file, write_json, write_text
+from shared.training.callbacks import Curves
+from shared.training.recipe import Arm, Protocol, load_protocol
+from shared.training.standin import stand_in
+from shared.training.task import ClassificationTask
+
+FAST_STEPS = 2
+CHANNELS_OF_COLOUR = 3
+# Lightning's DDP starts the further processes of a run with this very command line; this tells them which seed it is.
+LAUNCHED_FOR = "PAPERTRAIL_RUN_SEED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One arm with one seed."""
+
+    paper: str
+    protocol_name: str
+    protocol: Protocol
+    arm_name: str
+    seed: int
+
+    @property
+    def arm(self) -> Arm:
+        """The network of this run."""
+        return self.protocol.arms[self.arm_name]
+
+    def build(self) -> nn.Module:
+        """The network, initialised from the seed."""
+        torch.manual_seed(self.seed)
+        return build_model(self.paper, self.arm, self.protocol.data)
+
+    def plan(self) -> dict[str, Any]:
+        """Everything that decides the result: an equal plan gives equal weights on an equal machine."""
+        spec = datasets.spec(self.protocol.data)
+        return {
+            "paper": self.paper,
+            "protocol": self.protocol_name,
+            "arm": self.arm_name,
+            "model": self.arm.builder,
+            "args": dict(self.arm.args),
+            "classes": spec.classes,
+            "input": list(input_shape(self.protocol)),
+            "data": self.protocol.data,
+            "data_hash": datasets.fingerprint(self.protocol.data),
+            "seed": self.seed,
+            "recipe": self.protocol.recipe.model_dump(mode="json"),
+            "trainer": self.protocol.trainer.model_dump(mode="json"),
+            "sources_digest": _sources_digest(self.paper),
+        }
+
+
+def input_shape(protocol: Protocol) -> tuple[int, int, int]:
+    """What the network sees, (C, H, W): the data set's images, or the recipe's crop of them."""
+    shape = datasets.spec(protocol.data).shape
+    crop = protocol.recipe.augment.random_resized_crop
+    return shape if crop is None else (shape[0], crop.size, crop.size)
+
+
+def build_model(paper: str, arm: Arm, data: str) -> nn.Module:
+    """The network of an arm for the classes (and channels, when not three) of a data set."""
+    spec = datasets.spec(data)
+    builders = importlib.import_module(f"papers.{paper}").MODELS
+    if arm.builder not in builders:
+        raise UsageError(f"papers/{paper}/params.yaml: no builder `{arm.builder}`; MODELS has {', '.join(builders)}")
+    channels = {} if spec.shape[0] == CHANNELS_OF_COLOUR else {"in_channels": spec.shape[0]}
+    try:
+        return builders[arm.builder](**arm.args, **channels, classes=spec.classes)
+    except TypeError as error:
+        raise PapertrailError(f"papers/{paper}/params.yaml: arm of builder `{arm.builder}`: {error}") from error
+
+
+def train_arm(
+    paper: str, protocol_name: str, arm_name: str, *, seed: int | None = None, runs: Path | None = None
+) -> dict[str, Any]:
+    """Train one arm with every seed of its protocol (or with `seed` alone) and sum its metrics up.
+
+    Args:
+        paper: the slug.
+        protocol_name: a protocol of papers/<slug>/params.yaml.
+        arm_name: an arm of that protocol.
+        seed: train only this seed and write no summary: a share of the work of one machine among several.
+        runs: where runs are kept; papers/<slug>/runs when not given.
+
+    Returns:
+        Per metric the mean, the standard deviation (n - 1) and the value of each seed.
+    """
+    protocol = load_protocol(ROOT / "papers" / paper / "params.yaml", protocol_name)
+    if arm_name not in protocol.arms:
+        raise UsageError(
+            f"papers/{paper}: protocol `{protocol_name}` has no arm `{arm_name}`; it has {', '.join(protocol.arms)}"
+        )
+    folder = (runs or ROOT / "papers" / paper / "runs") / protocol_name / arm_name
+    seeds = protocol.seeds if seed is None else [seed]
+    if LAUNCHED_FOR in os.environ and _rank():
+        seeds = [int(os.environ[LAUNCHED_FOR])]
+    for one in seeds:
+        os.environ[LAUNCHED_FOR] = str(one)
+        train_run(Run(paper, protocol_name, protocol, arm_name, one), folder / "seeds" / str(one))
+    if seed is not None or _rank():
+        return {}
+    for stale in (folder / "seeds").iterdir():
+        if stale.name not in map(str, seeds):
+            shutil.rmtree(stale)
+    return _summarise(folder, seeds)
+
+
+def train_run(run: Run, folder: Path) -> None:
+    """Train one run in `folder`, or go on with it; a finished run of an equal plan is kept.
+
+    Raises:
+        PapertrailError: the folder is in use by another process, or cannot be written.
+        DivergedError: the loss is not finite.
+    """
+    if _finished(run, folder):
+        print(f"{folder}: already trained under this plan", flush=True)
+        return
+    if _rank():  # a further DDP process: rank 0 holds the lock and writes the files
+        _fit(run, folder)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent.parent / f".seed{folder.name}.lock", timeout=0):
+            _prepare(run, folder)
+            started = time.time()
+            outcome = _fit(run, folder)
+            _write_result(run, folder, outcome, time.time() - started)
+    except Timeout as error:
+        raise PapertrailError(f"{folder}: another process is training here; wait until it ends") from error
+    except PermissionError as error:
+        raise PapertrailError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
+    """Two training steps and one evaluation of the recipe on stand-in data of the real shape; writes nothing."""
+    protocol = load_protocol(ROOT / "papers" / paper / "params.yaml", protocol_name)
+    if arm_name not in protocol.arms:
+        raise UsageError(
+            f"papers/{paper}: protocol `{protocol_name}` has no arm `{arm_name}`; it has {', '.join(protocol.arms)}"
+        )
+    run = Run(paper, protocol_name, protocol, arm_name, protocol.seed)
+    spec = datasets.spec(protocol.data)
+    task = ClassificationTask(
+        run.build(),
+        protocol.recipe,
+        classes=spec.classes,
+        seed=run.seed,
+        steps_per_epoch=FAST_STEPS,
+        channels_last=protocol.trainer.channels_last,
+    )
+    seen = dataclasses.replace(spec, shape=input_shape(protocol))
+    data = stand_in(seen, protocol.recipe.augment, steps=FAST_STEPS, seed=run.seed)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        callbacks=_averaging(protocol),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(task, data)
+    if trainer.global_step != FAST_STEPS:
+        raise PapertrailError(
+            f"papers/{paper}: {protocol_name}/{arm_name} made {trainer.global_step} steps of {FAST_STEPS}"
+        )
+
+
+def _protocol_with(paper: str, protocol_name: str, arm_name: str) -> Protocol:
+    path = ROOT / "papers" / paper / "params.yaml"
+    protocol = load_protocol(path, protocol_name)
+    if arm_name not in protocol.arms:
+        raise UsageError(f"{path}: `{protocol_name}` has no arm `{arm_name}`; it has {', '.join(protocol.arms)}")
+    return protocol
+
+
+def _rank() -> int:
+    """The number of this process among those that share the run, also before a Trainer exists."""
+    return getattr(rank_zero_only, "rank", 0)
+
+
+def _planned(run: Run, folder: Path) -> bool:
+    """Whether what the folder holds was made, or is being made, under this very plan."""
+    plan = folder / "plan.json"
+    return plan.exists() and read_json(plan) == run.plan()
+
+
+def _finished(run: Run, folder: Path) -> bool:
+    record, weights = folder / "run.json", folder / "weights.safetensors"
+    if not (_planned(run, folder) and record.exists() and weights.exists()):
+        return False
+    return sha256_file(weights) == read_json(record)["sha256"]
+
+
+def _prepare(run: Run, folder: Path) -> None:
+    """Clear away what another plan, or a damaged run, left."""
+    if not _planned(run, folder):
+        for stale in folder.iterdir():
+            stale.unlink()
+        write_json(folder / "plan.json", run.plan())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    model: nn.Module
+    metrics: dict[str, float]
+    curves: list[dict[str, float]]
+    epochs: int
+    device: str
+
+
+def _fit(run: Run, folder: Path) -> _Outcome:
+    recipe, hardware = run.protocol.recipe, run.protocol.trainer
+    data = datasets.datamodule(
+        run.protocol.data,
+        batch_size=recipe.batch_size,
+        augment=recipe.augment,
+        seed=run.seed,
+        workers=hardware.workers,
+    )
+    classes = datasets.spec(run.protocol.data).classes
+    data.setup()
+    task = ClassificationTask(
+        run.build(),
+        recipe,
+        classes=classes,
+        seed=run.seed,
+        steps_per_epoch=len(data.train_dataloader()),
+        channels_last=hardware.channels_last,
+    )
+    curves = Curves()
+    callbacks: list[Callback] = [
+        curves,
+        *_averaging(run.protocol),
+        ModelCheckpoint(folder, "resume", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    interactive = os.isatty(2)
+    if interactive:
+        callbacks.append(TQDMProgressBar(refresh_rate=20))
+    on_gpu = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
+    trainer = pl.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        strategy=hardware.strategy,
+        precision=hardware.precision,
+        max_epochs=recipe.epochs if recipe.epochs is not None else -1,
+        max_steps=recipe.steps if recipe.steps is not None else -1,
+        callbacks=callbacks,
+        logger=False,
+        deterministic=not on_gpu,  # bit-equal on a CPU; on a GPU only equal in distribution
+        benchmark=on_gpu,
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the data modules share each epoch out themselves
+        reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
+    )
+    resume = folder / "resume.ckpt"
+    resumable = resume.exists() and _planned(run, folder)  # asked by every rank: rank 0 may be clearing up just now
+    trainer.fit(task, data, ckpt_path=resume if resumable else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainer.validate(task, data, verbose=False)  # the last weights, also when `steps` ended within an epoch
+    on_cuda = trainer.strategy.root_device.type == "cuda"
+    return _Outcome(
+        task.model,
+        task.test_metrics(),  # every rank takes part in the sum
+        curves.rows,
+        len(curves.rows),
+        torch.cuda.get_device_name() if on_cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+    )
+
+
+def _averaging(protocol: Protocol) -> list[Callback]:
+    decay = protocol.recipe.ema_decay
+    return [] if decay is None else [EMAWeightAveraging(decay=decay)]
+
+
+def _write_result(run: Run, folder: Path, outcome: _Outcome, seconds: float) -> None:
+    weights = folder / "weights.safetensors"
+    save_weights(weights, outcome.model.state_dict())
+    record = run.plan() | {
+        "epochs": outcome.epochs,
+        "metrics": outcome.metrics,
+        "sha256": sha256_file(weights),
+        "code": git_commit(),
+        "environment": lock_hash(),
+        "torch": torch.__version__,
+        "device": outcome.device,
+        "seconds": round(seconds, 1),
+        "curves": outcome.curves,
+    }
+    write_json(folder / "run.json", record)
+    (folder / "resume.ckpt").unlink(missing_ok=True)
+    print(f"{folder}: top-1 {outcome.metrics['top1']:.2f} % after {outcome.epochs} epochs, {seconds:.0f} s", flush=True)
+
+
+def _summarise(folder: Path, seeds: range | list[int]) -> dict[str, Any]:
+    """Write metrics.json (mean, spread and every seed) and curves.csv of an arm."""
+    records = {str(seed): read_json(folder / "seeds" / str(seed) / "run.json") for seed in seeds}
+    summary = {}
+    for metric in next(iter(records.values()))["metrics"]:
+        values = {seed: record["metrics"][metric] for seed, record in records.items()}
+        spread = statistics.stdev(values.values()) if len(values) > 1 else None
+        summary[metric] = {
+            "mean": round(statistics.fmean(values.values()), 4),
+            "std": None if spread is None else round(spread, 4),
+            "seeds": values,
+        }
+    text = io.StringIO()
+    rows = [{"seed": seed, **row} for seed, record in records.items() for row in record["curves"]]
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(folder / "curves.csv", text.getvalue())
+    write_json(folder / "metrics.json", summary)
+    return summary
+
+
+def _sources_digest(paper: str) -> str:
+    """A digest of the sources that can change a run: the core's and this paper's Python files."""
+    digest = hashlib.sha256()
+    for part in ("datasets", "layers", "baselines", "training"):
+        for file in sorted((ROOT / "shared" / part).rglob("*.py")):
+            digest.update(file.read_bytes())
+    for file in sorted((ROOT / "papers" / paper).glob("*.py")):
+        if file.name != "figures.py":
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

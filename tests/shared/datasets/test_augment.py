@@ -1,0 +1,120 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from shared.datasets import augment as ops
+from shared.datasets import rng
+from shared.datasets.augment import Augment, ColorJitterSpec
+
+
+def some_images(count: int = 24, channels: int = 3, height: int = 9, width: int = 11) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(1, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator)
+
+
+def crop_and_flip_by_loop(images, index, pad, flip, seed, epoch):
+    """The obvious way: one image at a time, on a larger canvas of zeros."""
+    height, width = images.shape[2:]
+    result = []
+    for image, number in zip(images, index, strict=True):
+        down, right = (rng.uniform(seed, epoch, number[None], 2, rng.CROP)[0] * (2 * pad + 1)).long().tolist()
+        canvas = torch.zeros(images.shape[1], height + 2 * pad, width + 2 * pad, dtype=images.dtype)
+        canvas[:, pad : pad + height, pad : pad + width] = image
+        view = canvas[:, down : down + height, right : right + width]
+        if flip and rng.uniform(seed, epoch, number[None], 1, rng.FLIP)[0, 0] < 0.5:
+            view = view.flip(2)
+        result.append(view)
+    return torch.stack(result)
+
+
+@pytest.mark.parametrize("pad", [0, 1, 4])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pad_crop_flip_equals_the_loop(pad, flip, channels):
+    images, index = some_images(channels=channels), torch.arange(100, 124)
+    ours = ops.pad_crop_flip(images, index, pad=pad, flip=flip, seed=3, epoch=2)
+    assert torch.equal(ours, crop_and_flip_by_loop(images, index, pad, flip, 3, 2))
+
+
+def test_every_offset_is_used_and_half_of_the_images_are_mirrored():
+    marked = torch.zeros(5000, 1, 5, 5, dtype=torch.uint8)
+    marked[:, 0, 2, 2] = 1
+    moved = ops.pad_crop_flip(marked, torch.arange(5000), pad=2, flip=False, seed=0, epoch=0)
+    places = moved.flatten(1).argmax(1)
+    assert torch.bincount(places, minlength=25).min() > 130  # 200 expected, standard deviation 14
+    ramp = torch.arange(4, dtype=torch.uint8).expand(5000, 1, 4, 4)
+    mirrored = ops.pad_crop_flip(ramp, torch.arange(5000), pad=0, flip=True, seed=0, epoch=0)[:, 0, 0, 0] == 3
+    assert abs(float(mirrored.float().mean()) - 0.5) < 0.03
+
+
+def test_an_image_is_augmented_alike_in_any_batch_and_differently_in_the_next_epoch():
+    images, index = some_images(), torch.arange(24)
+    options = {"pad": 3, "flip": True, "seed": 1}
+    whole = ops.pad_crop_flip(images, index, epoch=0, **options)
+    shuffled = torch.randperm(24)
+    assert torch.equal(whole[shuffled], ops.pad_crop_flip(images[shuffled], index[shuffled], epoch=0, **options))
+    assert not torch.equal(whole, ops.pad_crop_flip(images, index, epoch=1, **options))
+
+
+def test_cutout_zeroes_one_clipped_square():
+    images = torch.ones(3000, 2, 16, 16)
+    out = ops.cutout(images, torch.arange(3000), size=8, seed=0, epoch=0)
+    assert torch.equal(out[:, 0], out[:, 1])
+    hole = out[:, 0] == 0
+    rows, columns = hole.any(2).sum(1), hole.any(1).sum(1)
+    assert torch.equal(hole.flatten(1).sum(1), rows * columns)  # a full rectangle
+    assert int(rows.min()) == 4 and int(rows.max()) == 8 and int(columns.min()) == 4 and int(columns.max()) == 8
+    # Starts -4..11: of the 8 rows 4, 5, 6, 7 are inside at the top, 7, 6, 5 at the bottom, 8 at nine places: 112 / 16.
+    assert abs(float(rows.float().mean()) - 7) < 0.1 and abs(float(columns.float().mean()) - 7) < 0.1
+
+
+def test_cutout_leaves_its_argument_alone():
+    images = torch.ones(4, 1, 8, 8)
+    ops.cutout(images, torch.arange(4), size=4, seed=0, epoch=0)
+    assert bool((images == 1).all())
+
+
+def test_normalise_gives_zero_mean_and_unit_deviation():
+    images = some_images(count=50)
+    unit = ops.to_unit(images)
+    assert float(unit.max()) <= 1
+    mean = tuple(unit.mean((0, 2, 3)).tolist())
+    std = tuple(unit.std((0, 2, 3), unbiased=False).tolist())
+    out = ops.normalise(unit, mean, std)
+    assert torch.allclose(out.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(out.std((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-5)
+
+
+def test_colour_jitter_of_no_width_changes_nothing_and_of_brightness_scales():
+    unit = ops.to_unit(some_images()) / 2
+    index = torch.arange(24)
+    still = ops.color_jitter(unit, index, jitter=ColorJitterSpec(), seed=0, epoch=0)
+    assert torch.allclose(still, unit, atol=1e-6)
+    brighter = ops.color_jitter(unit, index, jitter=ColorJitterSpec(brightness=0.5), seed=0, epoch=0)
+    factors = (brighter / unit).flatten(1)
+    assert float((factors.amax(1) - factors.amin(1)).max()) < 1e-4  # one factor for each image
+    assert 0.5 <= float(factors.min()) < 0.8 and 1.2 < float(factors.max()) <= 1.5
+
+
+def test_colour_jitter_of_saturation_keeps_the_grey_value():
+    unit = ops.to_unit(some_images()) / 2 + 0.25
+    out = ops.color_jitter(unit, torch.arange(24), jitter=ColorJitterSpec(saturation=0.3), seed=0, epoch=0)
+    assert not torch.allclose(out, unit, atol=1e-2)
+    assert torch.allclose(ops.luma(out), ops.luma(unit), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"pad_corp": 4}, "pad_corp"),
+        ({"pad_crop": -1}, "pad_crop"),
+        ({"flip": "sometimes"}, "flip"),
+        ({"randaugment": {"n": 2, "m": 31}}, "randaugment.m"),
+        ({"random_resized_crop": {"size": 224, "scale": [0.5, 0.1]}}, "random_resized_crop"),
+        ({"random_resized_crop": {"size": 224, "ratio": [0, 1]}}, "random_resized_crop"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(values, key):
+    with pytest.raises(ValidationError) as error:
+        Augment.model_validate(values)
+    assert ".".join(str(part) for part in error.value.errors()[0]["loc"]) == key

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from shared.figures.plots import (
+    VERDICT_COLOURS,
+    Difference,
+    Point,
+    accuracy_against_cost,
+    curve_band,
+    difference_intervals,
+    save_png,
+    use_style,
+)
+from shared.figures.tables import VERDICTS
+
+matplotlib.use("agg")
+
+CROWD = [Point("other", f"network {place}", 300 + place % 3, 72 + 0.2 * place, place % 2 == 0) for place in range(7)]
+
+
+@pytest.fixture(autouse=True)
+def style() -> None:
+    use_style()
+
+
+def test_labels_in_a_crowd_do_not_overlap() -> None:
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    ghosts = [Point("ghost", "1.0x", 141, 73.9, True), Point("ghost", "1.3x", 226, 75.7, True)]
+    accuracy_against_cost(axes, [*CROWD, *ghosts])
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 9
+    for one, other in itertools.combinations(boxes, 2):
+        width = min(one.x1, other.x1) - max(one.x0, other.x0)
+        height = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert width < 1 or height < 1, "two labels share more than an edge"
+
+
+def test_counted_points_are_filled_and_printed_ones_hollow() -> None:
+    axes = Figure().subplots()
+    accuracy_against_cost(axes, [Point("a", "x", 1, 50, True), Point("a", "y", 2, 60, False)], joined=["a"])
+    filled, hollow = axes.collections[0].get_facecolors()  # type: ignore[attr-defined]
+    assert tuple(hollow) == to_rgba("white") != tuple(filled)
+
+
+def test_the_same_chart_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        figure = Figure(figsize=(4, 3))
+        accuracy_against_cost(figure.subplots(), CROWD)
+        save_png(figure, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert b"Software" not in (tmp_path / "one.png").read_bytes()
+
+
+def test_the_band_is_the_range_over_seeds() -> None:
+    axes = Figure().subplots()
+    curve_band(axes, {"arm": np.array([[1.0, 2.0], [3.0, 6.0]])})
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[1, 2], [2, 4]])
+    corners = axes.collections[0].get_paths()[0].vertices
+    assert {(1, 1), (1, 3), (2, 2), (2, 6)} <= set(map(tuple, np.asarray(corners)))
+
+
+def test_every_verdict_has_a_colour_and_stands_in_words() -> None:
+    assert set(VERDICT_COLOURS) == set(VERDICTS)
+    axes = Figure().subplots()
+    sure, unsure = Difference("a", 1.0, 0.5, 1.5, 0.0, "supported"), Difference("b", 0, -2, 2, 1, "inconclusive")
+    difference_intervals(axes, [sure, unsure])
+    assert [text.get_text() for text in axes.texts] == ["supported", "inconclusive"]

@@ -1,0 +1,41 @@
+"""A protocol of a few seconds, used by the tests and (run as a script) by processes that the tests kill."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from shared.training.recipe import Protocol
+from shared.training.run import Run, train_run
+
+
+def tiny(epochs: int = 3, **changes: object) -> Protocol:
+    recipe: dict[str, object] = {
+        "epochs": epochs,
+        "batch_size": 100,
+        "optimiser": {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "spare": ["norm", "bias"]},
+        "schedule": {"name": "cosine", "warmup_epochs": 0.5},
+        "augment": {"pad_crop": 2},
+        "label_smoothing": 0.1,
+        "ema_decay": 0.9,
+    }
+    trainer = {"accelerator": "cpu"} | dict(changes.pop("trainer", {}))  # type: ignore[call-overload]
+    return Protocol.model_validate(
+        {
+            "what": "a few seconds on the embedded digits",
+            "data": "mnist5k",
+            "arms": {"ghost": {"builder": "ghost_vgg16", "args": {"width": 0.0625, "s": 2, "d": 3}}},
+            "recipe": recipe | changes,
+            "trainer": trainer,
+        }
+    )
+
+
+def run(protocol: Protocol) -> Run:
+    return Run("ghostnet", "tiny", protocol, "ghost", 0)
+
+
+if __name__ == "__main__":
+    devices = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    strategy = "ddp" if devices > 1 else "auto"
+    train_run(run(tiny(trainer={"devices": devices, "strategy": strategy})), Path(sys.argv[1]))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from shared.errors import PapertrailError
+from shared.training.optim import build_optimiser, learning_rate_factor
+from shared.training.recipe import Optimiser, Schedule
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def decay_by_name(spec: Optimiser) -> dict[str, float]:
+    model = network()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = build_optimiser(model, spec).param_groups
+    return {names[id(parameter)]: group["weight_decay"] for group in groups for parameter in group["params"]}
+
+
+def test_weight_decay_spares_what_the_recipe_spares() -> None:
+    spec = Optimiser(name="sgd", lr=0.1, weight_decay=1e-4, spare=("norm", "bias", "3.w*"))
+    assert decay_by_name(spec) == {
+        "0.weight": 1e-4, "0.bias": 0, "1.weight": 0, "1.bias": 0, "3.weight": 0, "3.bias": 0,
+    }  # fmt: skip
+    everything = decay_by_name(Optimiser(name="adamw", lr=0.1, weight_decay=0.05))
+    assert set(everything.values()) == {0.05} and len(everything) == 6
+
+
+def test_a_pattern_that_meets_nothing_is_an_error() -> None:
+    with pytest.raises(PapertrailError, match=r"\*\.cheap\.\*"):
+        build_optimiser(network(), Optimiser(name="sgd", lr=0.1, spare=("*.cheap.*",)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "reference"),
+    [
+        (Optimiser(name="sgd", lr=0.1, momentum=0.9, nesterov=True), torch.optim.SGD),
+        (Optimiser(name="adamw", lr=0.1), torch.optim.AdamW),
+        (Optimiser(name="rmsprop", lr=0.1, momentum=0.9, alpha=0.9, eps=1e-3), torch.optim.RMSprop),
+    ],
+)
+def test_the_named_optimiser_is_built_with_its_values(spec: Optimiser, reference: type) -> None:
+    optimiser = build_optimiser(network(), spec)
+    assert type(optimiser) is reference
+    for key in ("momentum", "nesterov", "alpha", "eps", "betas", "lr"):
+        if key in optimiser.defaults:
+            assert optimiser.defaults[key] == getattr(spec, key)
+
+
+def test_schedules_have_their_known_values() -> None:
+    def at(spec: Schedule, *steps: int) -> list[float]:
+        return [learning_rate_factor(spec, step, steps_per_epoch=10, total_steps=100) for step in steps]
+
+    assert at(Schedule(name="cosine"), 0, 50, 100) == pytest.approx([1, 0.5, 0])
+    assert at(Schedule(name="linear"), 0, 25, 100) == pytest.approx([1, 0.75, 0])
+    assert at(Schedule(name="step", every=3, gamma=0.5), 29, 30, 60) == pytest.approx([1, 0.5, 0.25])
+    multistep = Schedule(name="multistep", milestones=(32, 48), unit="step")
+    assert at(multistep, 31, 32, 47, 48) == pytest.approx([1, 0.1, 0.1, 0.01])
+    warm = Schedule(name="cosine", warmup_epochs=2, warmup_from=0.25)
+    assert at(warm, 0, 10, 20, 60) == pytest.approx([0.25, 0.625, 1, 0.5])
+    # torch's own cosine schedule is the reference for the whole curve.
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=100)
+    for step in range(100):
+        assert math.isclose(at(Schedule(name="cosine"), step)[0], theirs.get_last_lr()[0], abs_tol=1e-9)
+        optimiser.step()
+        theirs.step()
+
+
+@given(
+    name=st.sampled_from(["constant", "cosine", "linear"]),
+    warmup=st.floats(0, 5),
+    step=st.integers(0, 200),
+    total=st.integers(60, 200),
+)
+def test_the_factor_stays_between_nought_and_one(name: str, warmup: float, step: int, total: int) -> None:
+    spec = Schedule(name=name, warmup_epochs=warmup)  # type: ignore[arg-type]
+    assert 0 <= learning_rate_factor(spec, step, steps_per_epoch=10, total_steps=total) <= 1
