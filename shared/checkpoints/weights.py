@@ -13,19 +13,24 @@ from torch import Tensor
 from shared.errors import PapertrailError
 from shared.files import atomic_write
 
-PICKLE_STARTS = (
-    b"\x80\x02",
-    b"\x80\x03",
-    b"\x80\x04",
-    b"\x80\x05",
-    b"PK\x03\x04",
-)  # bare pickles; torch.save's archive
+# Bare pickles of protocols 2 to 5, and the archive that torch.save makes around one.
+PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+
+
+def serialise(state: dict[str, Tensor]) -> bytes:
+    """The bytes of a safetensors file; without metadata, since equal tensors are to give equal bytes."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
-    """Write a state dictionary; without metadata, since equal tensors are to give equal bytes."""
+    """Write a state dictionary in one step."""
     with atomic_write(path, "wb") as stream:
-        stream.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+        stream.write(serialise(state))
+
+
+def is_pickle(content: bytes) -> bool:
+    """Whether a file's content, whatever the file is called, would have to be unpickled."""
+    return content.startswith(PICKLE_STARTS)
 
 
 def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
@@ -36,17 +41,20 @@ def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise PapertrailError(f"{path}: no such file; `git checkout` or `dvc pull` brings pinned weights") from error
-    if content.startswith(PICKLE_STARTS):
-        raise PapertrailError(f"{path}: this is a pickle, which can run code when it is read; convert it with "
-                              "`papertrail import`")  # fmt: skip
+    except OSError as error:
+        raise PapertrailError(
+            f"{path}: cannot be read ({error.strerror}); `git checkout` or `dvc pull` brings pinned weights"
+        ) from error
+    if is_pickle(content):
+        raise PapertrailError(
+            f"{path}: this is a pickle, which can run code when it is read; convert it with `papertrail import`"
+        )
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
         raise PapertrailError(f"{path}: its SHA-256 is {found}, its card says {sha256}; restore the pinned file")
     try:
         return load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # a damaged header fails in many ways
         raise PapertrailError(f"{path}: not a safetensors file ({error})") from error
 
 

@@ -9,24 +9,21 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from shared.datasets import rng
+from shared.schema import Strict
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RandAugmentSpec(_Model):
+class RandAugmentSpec(Strict):
     """RandAugment (Cubuk et al. 2020): `n` operations for each image, at magnitude `m` of 30."""
 
     n: int = Field(ge=1)
     m: int = Field(ge=1, le=29)
 
 
-class ResizedCropSpec(_Model):
+class ResizedCropSpec(Strict):
     """A crop of random area (`scale`, a fraction) and aspect (`ratio`, width / height), resized to `size` pixels."""
 
     size: int = Field(ge=1)
@@ -43,7 +40,7 @@ class ResizedCropSpec(_Model):
         return self
 
 
-class ColorJitterSpec(_Model):
+class ColorJitterSpec(Strict):
     """Half-widths of the factors' ranges: brightness 0.4 means a factor in 0.6..1.4."""
 
     brightness: float = Field(0.0, ge=0, le=1)
@@ -51,14 +48,14 @@ class ColorJitterSpec(_Model):
     saturation: float = Field(0.0, ge=0, le=1)
 
 
-class EvalSpec(_Model):
+class EvalSpec(Strict):
     """The test-time view of images that differ in size: short side to `resize` pixels, then a central `crop`."""
 
     resize: int = Field(ge=1)
     crop: int = Field(ge=1)
 
 
-class Augment(_Model):
+class Augment(Strict):
     """What happens to an image between the data set and the network. Pixels are those of the data set's images.
 
     Training images pass through, in this order: random resized crop, pad and crop, flip, colour jitter, RandAugment,

@@ -6,24 +6,22 @@ params.yaml is at once DVC's parameter file and the recipe that Lightning runs: 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from shared import datasets
 from shared.datasets.augment import Augment
 from shared.errors import PapertrailError, UsageError
 from shared.files import read_yaml
+from shared.schema import Strict, validated
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Optimiser(_Strict):
+class Optimiser(Strict):
     """An optimiser and what its weight decay spares.
 
     `spare` lists "norm" (parameters of normalisation layers), "bias", or glob patterns on parameter names such as
@@ -41,7 +39,7 @@ class Optimiser(_Strict):
     eps: PositiveFloat = 1e-8
 
 
-class Schedule(_Strict):
+class Schedule(Strict):
     """The learning rate as a factor of the optimiser's `lr`; a warm-up rises linearly from `warmup_from` to 1.
 
     `milestones` and `every` are counted in `unit`s from the start of training, warm-up included.
@@ -66,7 +64,7 @@ class Schedule(_Strict):
         return self
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """How a network is trained; its length is given in `epochs` or in optimiser `steps`."""
 
     epochs: PositiveInt | None = None
@@ -85,7 +83,7 @@ class Recipe(_Strict):
         return self
 
 
-class Hardware(_Strict):
+class Hardware(Strict):
     """Where Lightning runs it; `batch_size` of the recipe is the total over all devices and nodes."""
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -97,14 +95,14 @@ class Hardware(_Strict):
     workers: Annotated[int, Field(ge=0)] = 0
 
 
-class Arm(_Strict):
+class Arm(Strict):
     """One network of a protocol: a builder of the paper's MODELS and its arguments (classes come from the data)."""
 
     builder: str
     args: dict[str, bool | int | float | str] = {}
 
 
-class Protocol(_Strict):
+class Protocol(Strict):
     """The data and the schedule of a run, and the networks that are compared under it.
 
     Each arm is trained with the seeds `seed`, `seed + 1`, ... (`repeats` of them). `sources` says where each value of
@@ -131,7 +129,7 @@ def load_protocols(path: Path) -> dict[str, Protocol]:
     raw = read_yaml(path)
     if not isinstance(raw, dict) or not raw:
         raise PapertrailError(f"{path}: expected one mapping of protocol names to protocols")
-    return {name: _protocol(path, name, value) for name, value in raw.items()}
+    return {name: validated(Protocol, value, f"{path}: {name}") for name, value in raw.items()}
 
 
 def load_protocol(path: Path, name: str) -> Protocol:
@@ -142,15 +140,8 @@ def load_protocol(path: Path, name: str) -> Protocol:
     return protocols[name]
 
 
-def _protocol(path: Path, name: str, value: Any) -> Protocol:
-    try:
-        return Protocol.model_validate(value)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, (name, *fault['loc'])))}: {_plain(fault)}" for fault in error.errors()]
-        raise PapertrailError(f"{path}: {'; '.join(faults)}") from error
-
-
-def _plain(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "unknown key; remove it or correct its spelling"
-    return f"{fault['msg']} (found {fault['input']!r})"
+def input_shape(protocol: Protocol) -> tuple[int, int, int]:
+    """What the network sees, (C, H, W): the data set's images, or the recipe's crop of them."""
+    shape = datasets.spec(protocol.data).shape
+    crop = protocol.recipe.augment.random_resized_crop
+    return shape if crop is None else (shape[0], crop.size, crop.size)

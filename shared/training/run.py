@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import importlib
 import io
 import os
 import platform
@@ -27,16 +26,16 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from shared import datasets
+from shared.checkpoints.load import build
 from shared.checkpoints.weights import save_weights
 from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT, git_commit, lock_hash, read_json, sha256_file, write_json, write_text
 from shared.training.callbacks import Curves
-from shared.training.recipe import Arm, Protocol, load_protocol
+from shared.training.recipe import Arm, Protocol, input_shape, load_protocol
 from shared.training.standin import stand_in
 from shared.training.task import ClassificationTask
 
 FAST_STEPS = 2
-CHANNELS_OF_COLOUR = 3
 # Lightning's DDP starts the further processes of a run with this very command line; this tells them which seed it is.
 LAUNCHED_FOR = "PAPERTRAIL_RUN_SEED"
 
@@ -59,7 +58,8 @@ class Run:
     def build(self) -> nn.Module:
         """The network, initialised from the seed."""
         torch.manual_seed(self.seed)
-        return build_model(self.paper, self.arm, self.protocol.data)
+        spec = datasets.spec(self.protocol.data)
+        return build(self.paper, self.arm.builder, dict(self.arm.args), spec.classes, spec.shape[0])
 
     def plan(self) -> dict[str, Any]:
         """Everything that decides the result: an equal plan gives equal weights on an equal machine."""
@@ -79,26 +79,6 @@ class Run:
             "trainer": self.protocol.trainer.model_dump(mode="json"),
             "sources_digest": _sources_digest(self.paper),
         }
-
-
-def input_shape(protocol: Protocol) -> tuple[int, int, int]:
-    """What the network sees, (C, H, W): the data set's images, or the recipe's crop of them."""
-    shape = datasets.spec(protocol.data).shape
-    crop = protocol.recipe.augment.random_resized_crop
-    return shape if crop is None else (shape[0], crop.size, crop.size)
-
-
-def build_model(paper: str, arm: Arm, data: str) -> nn.Module:
-    """The network of an arm for the classes (and channels, when not three) of a data set."""
-    spec = datasets.spec(data)
-    builders = importlib.import_module(f"papers.{paper}").MODELS
-    if arm.builder not in builders:
-        raise UsageError(f"papers/{paper}/params.yaml: no builder `{arm.builder}`; MODELS has {', '.join(builders)}")
-    channels = {} if spec.shape[0] == CHANNELS_OF_COLOUR else {"in_channels": spec.shape[0]}
-    try:
-        return builders[arm.builder](**arm.args, **channels, classes=spec.classes)
-    except TypeError as error:
-        raise PapertrailError(f"papers/{paper}/params.yaml: arm of builder `{arm.builder}`: {error}") from error
 
 
 def train_arm(

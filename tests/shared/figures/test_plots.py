@@ -19,7 +19,7 @@ from shared.figures.plots import (
     save_png,
     use_style,
 )
-from shared.figures.tables import VERDICTS
+from shared.ledger import VERDICTS
 
 matplotlib.use("agg")
 

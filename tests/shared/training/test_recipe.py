@@ -31,15 +31,15 @@ def test_a_good_file_is_read_back_equal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"recipe.epoch": 3}, "mini.recipe.epoch: unknown key"),
-        ({"recipe.batch_size": "many"}, "mini.recipe.batch_size"),
-        ({"recipe.optimiser.lr": -1}, "mini.recipe.optimiser.lr"),
-        ({"recipe.optimiser.name": "adam"}, "mini.recipe.optimiser.name"),
-        ({"recipe.schedule.milestones": [3]}, "mini.recipe.schedule"),
+        ({"recipe.epoch": 3}, "mini: recipe.epoch: unknown key"),
+        ({"recipe.batch_size": "many"}, "mini: recipe.batch_size"),
+        ({"recipe.optimiser.lr": -1}, "mini: recipe.optimiser.lr"),
+        ({"recipe.optimiser.name": "adam"}, "mini: recipe.optimiser.name"),
+        ({"recipe.schedule.milestones": [3]}, "mini: recipe.schedule"),
         ({"recipe.steps": 7}, "give either `epochs` or `steps`"),
-        ({"recipe.augment.pad_corp": 4}, "mini.recipe.augment.pad_corp: unknown key"),
-        ({"arms.Ghost": {"builder": "x"}}, "mini.arms.Ghost"),
-        ({"trainer.precision": "8-bit"}, "mini.trainer.precision"),
+        ({"recipe.augment.pad_corp": 4}, "mini: recipe.augment.pad_corp: unknown key"),
+        ({"arms.Ghost": {"builder": "x"}}, "mini: arms.Ghost"),
+        ({"trainer.precision": "8-bit"}, "mini: trainer.precision"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, object], named: str) -> None:

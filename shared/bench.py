@@ -1,0 +1,204 @@
+"""The runner of `papertrail bench`: sides measured in turn in one process, and the ratios of their speeds.
+
+A benchmark is a file tests/benchmarks/bench_<name>.py with `contests(tiny: bool) -> list[Contest]`. The sides of a
+contest take turns (A B C, A B C, ...), so that whatever else the machine does meets them alike; each turn gives one
+ratio, and the median and the quartiles over the turns are reported.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from shared.errors import UsageError
+from shared.files import ROOT, git_commit, read_json, write_json
+
+FOLDER = ROOT / "tests" / "benchmarks"
+SECONDS = 30  # a contest ends after the turn that passes this, when it has had LEAST_TURNS
+LEAST_TURNS = 3
+COLOURS = {"met": "green", "within the spread": "yellow", "missed": "red"}
+
+Side = Callable[[], float]  # does a turn's work and returns the seconds that one image took
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Sides that do the same work; the first is ours, and the ratio to each of the others is reported.
+
+    There are at most `turns` turns, fewer on a machine that needs more than SECONDS for them. `goal` is the least ratio of speeds (ours over the other) that is aimed at. `promised` gives the ratio that the
+    MACs promise, by the other side's name. Every side computes with `threads` threads.
+    """
+
+    what: str
+    sides: dict[str, Side]
+    turns: int
+    threads: int = 1
+    unit: Literal["images/s", "ms"] = "images/s"
+    goal: float | None = None
+    promised: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast our side is as another: the median over the turns, and the quartiles.
+
+    `ours_median` and `other_median` are in `unit`: images per second, or milliseconds for one image.
+    """
+
+    what: str
+    ours: str
+    other: str
+    unit: str
+    threads: int
+    turns: int
+    ours_median: float
+    other_median: float
+    ratio: float
+    quartiles: tuple[float, float]
+    macs_ratio: float | None
+    goal: float | None
+    outcome: Literal["met", "within the spread", "missed"] | None
+
+
+def run(names: list[str], as_json: bool) -> None:
+    """Run the named benchmarks (all of them when the list is empty), print the ratios and keep them in results.json.
+
+    UsageError names the known benchmarks when a name is not among them.
+    """
+    results: dict[str, Any] = {}
+    for name in names or known():
+        ratios = measure(load(name).contests(tiny=False))
+        results[name] = {
+            "date": datetime.date.today().isoformat(),
+            "code": git_commit(),
+            "machine": machine(),
+            "ratios": [asdict(ratio) for ratio in ratios],
+        }
+        if not as_json:
+            _show(name, ratios)
+        kept = read_json(FOLDER / "results.json") if (FOLDER / "results.json").exists() else {}
+        write_json(FOLDER / "results.json", dict(sorted((kept | {name: results[name]}).items())))
+    if as_json:
+        print(json.dumps(results, indent=2))
+
+
+def known() -> list[str]:
+    """The benchmarks' names; UsageError when this is not a checkout of the repository."""
+    names = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
+    if not names:
+        raise UsageError(f"{FOLDER}: no benchmarks; `papertrail bench` needs a checkout of the repository")
+    return names
+
+
+def load(name: str) -> ModuleType:
+    """The module of a benchmark; tests/ is no package, so it is loaded by its path."""
+    if name not in known():
+        raise UsageError(f"no benchmark {name!r}; known: {', '.join(known())}")
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", FOLDER / f"bench_{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def measure(contests: list[Contest]) -> list[Ratio]:
+    """Run the contests one after another; each begins with a turn that is not counted."""
+    from shared.measure.cost import threads
+
+    ratios = []
+    for contest in contests:
+        seconds: dict[str, list[float]] = {name: [] for name in contest.sides}
+        started = time.perf_counter()
+        with threads(contest.threads):
+            for turn in range(contest.turns + 1):
+                if turn > LEAST_TURNS and time.perf_counter() - started > SECONDS:
+                    break
+                for name, side in contest.sides.items():
+                    taken = side()
+                    if turn:
+                        seconds[name].append(taken)
+        ours, *others = contest.sides
+        ratios += [_ratio(contest, ours, other, seconds) for other in others]
+    return ratios
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores and the versions that decide speed."""
+    import torch
+
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _ratio(contest: Contest, ours: str, other: str, seconds: dict[str, list[float]]) -> Ratio:
+    pairs = [theirs / mine for mine, theirs in zip(seconds[ours], seconds[other], strict=True)]
+    low, median, high = statistics.quantiles(pairs, n=4, method="inclusive") if len(pairs) > 1 else pairs * 3
+    outcome: Literal["met", "within the spread", "missed"] | None = None
+    if contest.goal is not None:
+        outcome = "met" if median >= contest.goal else "within the spread" if high >= contest.goal else "missed"
+    promised = contest.promised.get(other)
+    return Ratio(
+        what=contest.what,
+        ours=ours,
+        other=other,
+        unit=contest.unit,
+        threads=contest.threads,
+        turns=len(pairs),
+        ours_median=_in_unit(statistics.median(seconds[ours]), contest.unit),
+        other_median=_in_unit(statistics.median(seconds[other]), contest.unit),
+        ratio=round(median, 3),
+        quartiles=(round(low, 3), round(high, 3)),
+        macs_ratio=None if promised is None else round(promised, 2),
+        goal=contest.goal,
+        outcome=outcome,
+    )
+
+
+def _in_unit(seconds: float, unit: str) -> float:
+    return round(1 / seconds, 1) if unit == "images/s" else round(1000 * seconds, 2)
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _show(name: str, ratios: list[Ratio]) -> None:
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
+    for head in ("what", "threads", "ours", "other", "ratio", "quartiles", "by MACs", "goal"):
+        table.add_column(head, justify="left" if head in ("what", "ours", "other", "goal") else "right")
+    for ratio in ratios:
+        table.add_row(
+            ratio.what,
+            str(ratio.threads),
+            f"{ratio.ours} {ratio.ours_median:g} {ratio.unit}",
+            f"{ratio.other} {ratio.other_median:g} {ratio.unit}",
+            f"{ratio.ratio:.3g}",
+            "{:.3g}..{:.3g}".format(*ratio.quartiles),
+            "" if ratio.macs_ratio is None else f"{ratio.macs_ratio:.3g}",
+            "" if ratio.outcome is None else f"{ratio.goal:g} [{COLOURS[ratio.outcome]}]{ratio.outcome}[/]",
+        )
+    Console(file=sys.stdout).print(table)

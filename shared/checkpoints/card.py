@@ -1,0 +1,137 @@
+"""The card: a JSON file beside pinned weights that says what they are and guards itself by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from shared.errors import PapertrailError, UsageError
+from shared.files import ROOT, read_json
+from shared.schema import Strict, validated
+
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+# The names that DVC artefacts allow.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+SEAL = "card_sha256"
+LICENCE: Literal["Apache-2.0"] = "Apache-2.0"
+
+
+class Golden(Strict):
+    """Logits (4, classes) for four images of seeded noise: a check that needs no data set."""
+
+    noise_seed: int
+    logits: tuple[tuple[float, ...], ...]
+
+
+class Record(Strict):
+    """What a finished run says of itself (run.json); `sha256` is that of its weights file."""
+
+    paper: str
+    protocol: str
+    arm: str
+    model: str
+    args: dict[str, bool | int | float | str]
+    classes: int
+    input: tuple[int, int, int]
+    data: str
+    data_hash: Hash
+    seed: int
+    epochs: int
+    metrics: dict[str, float]
+    recipe: dict[str, Any]
+    trainer: dict[str, Any]
+    sources_digest: Hash
+    code: str
+    environment: Hash
+    torch: str
+    device: str
+    seconds: float
+    curves: tuple[dict[str, float], ...]
+    sha256: Hash
+
+
+class Card(Record):
+    """What pinned weights are: the run's own record and what makes the checkpoint verifiable.
+
+    Attributes:
+        params: parameters of the network, in whole numbers.
+        macs: multiply-adds for one image of `input` (C, H, W).
+        bytes: size of the weights file.
+        digest: over the tensors themselves, however they are packed.
+        tag: the git tag under which `dvc artifacts get` finds the weights.
+        pinned: the day, YYYY-MM-DD.
+        supersedes: the checkpoint of the same arm and seed that this one replaces.
+    """
+
+    name: Name
+    code: Commit
+    params: int
+    macs: int
+    licence: Literal["Apache-2.0"]
+    bytes: int
+    digest: Hash
+    golden: Golden
+    tag: str
+    pinned: Day
+    supersedes: Name | None = None
+
+    @property
+    def ref(self) -> str:
+        """The name that the command line takes, "<slug>/<name>"."""
+        return f"{self.paper}/{self.name}"
+
+
+def folder(slug: str) -> Path:
+    """Where a paper's checkpoints lie."""
+    return ROOT / "papers" / slug / "checkpoints"
+
+
+def seal(card: Card) -> str:
+    """The text of a card's file, which ends with a hash over everything else in it."""
+    return _sealed(card.model_dump(mode="json"))
+
+
+def read_card(path: Path) -> Card:
+    """A card none of whose bytes was changed; PapertrailError names the file otherwise."""
+    content = read_json(path)
+    if not isinstance(content, dict) or _sealed(content) != path.read_bytes().decode():
+        raise PapertrailError(
+            f"{path}: the card was changed after it was sealed; restore it with `git checkout -- {path}`"
+        )
+    card = validated(Card, {key: value for key, value in content.items() if key != SEAL}, str(path))
+    if path.stem != card.name:
+        raise PapertrailError(f"{path}: this is the card of `{card.name}`; a pinned file keeps its name")
+    return card
+
+
+def cards(slug: str) -> list[Card]:
+    """Every card of a paper, by name."""
+    return [read_card(path) for path in sorted(folder(slug).glob("*.json"))]
+
+
+def pinned_names() -> list[str]:
+    """Every "<slug>/<name>" of every paper, also of a card or of weights that lost the other."""
+    files = [*ROOT.glob("papers/*/checkpoints/*.json"), *ROOT.glob("papers/*/checkpoints/*.safetensors")]
+    return sorted({f"{file.parents[1].name}/{file.stem}" for file in files})
+
+
+def find(ref: str) -> Path:
+    """The card's path of "<slug>/<name>"; UsageError lists what there is."""
+    known = pinned_names()
+    if ref not in known:
+        raise UsageError(f"no checkpoint `{ref}`; there are {', '.join(known) or 'none yet'}")
+    slug, name = ref.split("/")
+    return folder(slug) / f"{name}.json"
+
+
+def _sealed(content: dict[str, Any]) -> str:
+    """The one text that a card of this content has: a hash of the values alone would miss 1e-05 turned into 1E-05."""
+    unsealed = {key: value for key, value in content.items() if key != SEAL}
+    own = hashlib.sha256(json.dumps(unsealed, sort_keys=True).encode()).hexdigest()
+    return json.dumps(unsealed | {SEAL: own}, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,29 @@
+"""`python -m shared.datasets SET`: fetch and verify a data set, and write data/<set>/verified.json."""
+
+from __future__ import annotations
+
+import sys
+
+from shared.errors import PapertrailError, UsageError
+from shared.files import ROOT, write_json
+
+KEPT = ("name", "title", "fingerprint", "counts", "classes_counted")
+
+
+def main() -> int:
+    """Prepare the set that the one argument names; returns the exit status."""
+    try:
+        if len(sys.argv) != 2:
+            raise UsageError("usage: python -m shared.datasets SET")
+        from shared import datasets
+
+        found = datasets.prepare(sys.argv[1])
+        write_json(ROOT / "data" / sys.argv[1] / "verified.json", {key: found[key] for key in KEPT})
+    except PapertrailError as error:
+        print(f"papertrail: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

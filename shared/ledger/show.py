@@ -1,0 +1,39 @@
+"""The ledger on a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from shared.ledger.judge import Entry, Verdict
+
+COLOURS: dict[Verdict, str] = {
+    "exact": "green",
+    "within": "green",
+    "supported": "green",
+    "inconclusive": "yellow",
+    "deviates": "red",
+    "contradicted": "red",
+    "not attempted": "dim",
+}
+
+
+def show(entries: Sequence[Entry]) -> None:
+    """Print the claims that were tested, one a line, and count the verdicts of all."""
+    table = Table(box=None, pad_edge=False)
+    for head in ("where", "claim", "quantity", "paper", "ours", "verdict"):
+        table.add_column(head, justify="right" if head in ("paper",) else "left", overflow="fold")
+    for entry in entries:
+        if entry.verdict != "not attempted":
+            verdict = f"[{COLOURS[entry.verdict]}]{entry.verdict}[/]"
+            row = f"{entry.row} ({entry.protocol})" if entry.protocol else entry.row
+            ours = (entry.ours or "").replace("[", r"\[")
+            table.add_row(entry.where, row, entry.quantity, entry.says, ours, verdict)
+    console = Console()
+    console.print(table)
+    counts = Counter(entry.verdict for entry in entries)
+    line = ", ".join(f"[{COLOURS[verdict]}]{counts[verdict]} {verdict}[/]" for verdict in COLOURS if counts[verdict])
+    console.print(f"\n{len(entries)} claims: {line}")

@@ -1,0 +1,67 @@
+"""Counting what a network holds and does for one image, on the meta device: nothing is allocated, nothing computed.
+
+One multiply-add is one MAC. Convolutions and linear layers count; bias, normalisation, activation and pooling do not.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Whole numbers for one image.
+
+    Attributes:
+        params: trainable and frozen parameters.
+        macs: multiply-adds of the layers that multiply.
+        adder_taps: subtract-and-accumulate steps of adder layers, each of which is two additions and no multiplication.
+        activations: output elements of the layers that were counted (the convention of Dollar et al. 2021).
+    """
+
+    params: int
+    macs: int
+    adder_taps: int
+    activations: int
+
+    @property
+    def multiplications(self) -> int:
+        """One for each MAC."""
+        return self.macs
+
+    @property
+    def additions(self) -> int:
+        """One for each MAC, two for each adder tap."""
+        return self.macs + 2 * self.adder_taps
+
+
+def count(model: nn.Module, shape: tuple[int, int, int]) -> Count:
+    """Count a network for one image of `shape` (C, H, W); the network itself is left as it was.
+
+    A layer that adds where others multiply states so by a method `adder_taps(output: Tensor) -> int`.
+    """
+    twin = copy.deepcopy(model).to("meta").eval()
+    totals = {"macs": 0, "adder_taps": 0, "activations": 0}
+
+    def visit(layer: Any, _: Any, output: Tensor) -> None:
+        if hasattr(layer, "adder_taps"):
+            totals["adder_taps"] += layer.adder_taps(output)
+        elif isinstance(layer, nn.Linear):
+            totals["macs"] += output.numel() * layer.in_features
+        else:
+            totals["macs"] += output.numel() * layer.weight[0].numel()
+        totals["activations"] += output.numel()
+
+    for layer in twin.modules():
+        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)) or hasattr(layer, "adder_taps"):
+            layer.register_forward_hook(visit)
+    with torch.no_grad():
+        twin(torch.empty(1, *shape, device="meta"))
+    return Count(params=sum(parameter.numel() for parameter in model.parameters()), **totals)

@@ -1,0 +1,71 @@
+"""`python -m shared.notebook papers/<slug>`: execute figures.py as a notebook and write notebooks/<slug>.ipynb.
+
+figures.py (jupytext's percent format) is the source; the notebook is made from it and never edited.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from shared.errors import PapertrailError, UsageError
+from shared.files import ROOT, write_text
+
+CELL_SECONDS = 600
+
+
+def source(slug: str) -> Any:
+    """The notebook of papers/<slug>/figures.py, not executed, with ids that depend on nothing but the place."""
+    import jupytext
+
+    path = ROOT / "papers" / slug / "figures.py"
+    if not path.exists():
+        raise UsageError(f"{path}: no such file; it is the source of the notebook")
+    notebook = jupytext.read(path)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return notebook
+
+
+def execute(slug: str) -> Path:
+    """Run the notebook in the repository's root and write it with its outputs.
+
+    Raises:
+        PapertrailError: a cell ends in an error; nothing is written.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    notebook = source(slug)
+    client = NotebookClient(
+        notebook, timeout=CELL_SECONDS, record_timing=False, resources={"metadata": {"path": str(ROOT)}}
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        failed = max(number for number, cell in enumerate(notebook.cells) if cell.get("execution_count"))
+        fault = f"{error.ename}: {error.evalue}"
+        raise PapertrailError(f"papers/{slug}/figures.py: cell {failed + 1} failed: {fault}") from error
+    notebook.metadata.pop("language_info", None)  # the version of the interpreter would change it on every machine
+    path = ROOT / "notebooks" / f"{slug}.ipynb"
+    write_text(path, nbformat.writes(notebook) + "\n")
+    return path
+
+
+def main() -> int:
+    """Execute the notebook of the paper that the one argument names; returns the exit status."""
+    try:
+        if len(sys.argv) != 2:
+            raise UsageError("usage: python -m shared.notebook papers/<slug>")
+        print(execute(sys.argv[1].removeprefix("papers/").rstrip("/")))
+    except PapertrailError as error:
+        print(f"papertrail: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

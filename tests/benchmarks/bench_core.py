@@ -1,0 +1,149 @@
+"""The Lightning core against a bare PyTorch loop: the protocol `mini` of GhostNet, its first arm, on embedded digits.
+
+The network is small (a step takes some 15 ms), so the overhead of each step shows. Both sides train whole epochs on
+the same data module (order, batches, augmentation), with the same optimiser and schedule, and pass over the test split
+after each epoch; the core is run as `python -m shared.training` runs it, its resume checkpoint included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from shared import datasets
+from shared.bench import Contest
+from shared.files import ROOT
+from shared.training.optim import build_optimiser, learning_rate_factor
+from shared.training.recipe import Arm, Protocol, load_protocol
+from shared.training.run import Run, train_run
+
+ARM = "vgg16"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When each epoch's training and each pass over the test split began, as the network itself sees it."""
+
+    starts: list[tuple[bool, float]] = field(default_factory=list)
+
+    def watch(self, model: nn.Module) -> nn.Module:
+        """Note every change between training and evaluation at the forward pass that follows it."""
+
+        def note(module: nn.Module, _: Any) -> None:
+            if not self.starts or self.starts[-1][0] != module.training:
+                self.starts.append((module.training, time.perf_counter()))
+
+        model.register_forward_pre_hook(note)
+        return model
+
+    def training(self) -> float:
+        """Median seconds from an epoch's first training step to the test split's first batch."""
+        pairs = zip(self.starts, self.starts[1:], strict=False)
+        return statistics.median(after - before for (training, before), (_, after) in pairs if training)
+
+    def whole(self) -> float:
+        """Median seconds from an epoch's first training step to the next epoch's: evaluation and checkpoint included."""
+        epochs = [moment for training, moment in self.starts if training]
+        return statistics.median(after - before for before, after in zip(epochs, epochs[1:], strict=False))
+
+
+@dataclass(frozen=True)
+class TimedRun(Run):
+    """A run whose network carries a clock."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def build(self) -> nn.Module:
+        """The network of the arm."""
+        return self.clock.watch(super().build())
+
+
+def contests(tiny: bool) -> list[Contest]:
+    """Training alone, and whole epochs with evaluation."""
+    protocol = shortened(tiny)
+    images = datasets.spec(protocol.data).counts["train"]
+    turns = 1 if tiny else 5
+
+    def side(train: Callable[[Protocol], Clock], seconds: Callable[[Clock], float]) -> float:
+        return seconds(train(protocol)) / images
+
+    return [
+        Contest(
+            what,
+            {
+                "Lightning core": functools.partial(side, lightning, seconds),
+                "bare loop": functools.partial(side, bare, seconds),
+            },
+            turns=turns,
+            goal=0.97,
+        )
+        for what, seconds in (("training", Clock.training), ("epochs with evaluation", Clock.whole))
+    ]
+
+
+def shortened(tiny: bool) -> Protocol:
+    """`mini` with a few epochs; `tiny` takes a thinner network and larger batches besides."""
+    protocol = load_protocol(ROOT / "papers" / "ghostnet" / "params.yaml", "mini")
+    recipe = protocol.recipe.model_copy(update={"epochs": 2 if tiny else 3})
+    if not tiny:
+        return protocol.model_copy(update={"recipe": recipe})
+    thin = Arm(builder="vgg16", args={"width": 1 / 64})
+    recipe = recipe.model_copy(update={"batch_size": 500})
+    return protocol.model_copy(update={"recipe": recipe, "arms": {ARM: thin}})
+
+
+def lightning(protocol: Protocol) -> Clock:
+    """The core, in a folder of its own."""
+    run = TimedRun("ghostnet", "mini", protocol, ARM, protocol.seed)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        train_run(run, Path(folder) / ARM / "seeds" / "0")
+    return run.clock
+
+
+def bare(protocol: Protocol) -> Clock:
+    """The same training as one would write it by hand."""
+    recipe = protocol.recipe
+    run = TimedRun("ghostnet", "mini", protocol, ARM, protocol.seed)
+    data = datasets.datamodule(
+        protocol.data, batch_size=recipe.batch_size, augment=recipe.augment, seed=protocol.seed
+    )
+    data.setup()
+    model = run.build()
+    optimiser = build_optimiser(model, recipe.optimiser)
+    steps = len(data.train_dataloader())
+    assert recipe.epochs is not None
+    factor = functools.partial(
+        learning_rate_factor, recipe.schedule, steps_per_epoch=steps, total_steps=recipe.epochs * steps
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    for epoch in range(recipe.epochs):
+        model.train()
+        for batch in data.train_dataloader():
+            images, targets = data.transform(batch, training=True, epoch=epoch)
+            optimiser.zero_grad()
+            functional.cross_entropy(model(images), targets).backward()
+            optimiser.step()
+            schedule.step()
+        model.eval()
+        correct = 0
+        with torch.no_grad():
+            for batch in data.val_dataloader():
+                images, labels = data.transform(batch, training=False)
+                correct += int((model(images).argmax(1) == labels).sum())
+    return run.clock

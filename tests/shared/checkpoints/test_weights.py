@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from shared.checkpoints.load import fill
+from shared.checkpoints.weights import content_digest, load_weights, save_weights
+from shared.errors import PapertrailError
+from shared.files import sha256_file
+
+
+def state() -> dict[str, torch.Tensor]:
+    return {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor(3), "c": torch.ones(2, 2).t()}
+
+
+def test_equal_tensors_give_equal_bytes_and_come_back_equal(tmp_path: Path) -> None:
+    save_weights(tmp_path / "one.safetensors", state())
+    save_weights(tmp_path / "two.safetensors", dict(reversed(state().items())))
+    assert sha256_file(tmp_path / "one.safetensors") == sha256_file(tmp_path / "two.safetensors")
+    back = load_weights(tmp_path / "one.safetensors", sha256_file(tmp_path / "one.safetensors"))
+    assert all(torch.equal(back[name], tensor) for name, tensor in state().items())
+    assert content_digest(back) == content_digest(state())
+
+
+def test_the_digest_sees_names_shapes_types_and_values() -> None:
+    variants = [
+        {"x": torch.zeros(4)},
+        {"y": torch.zeros(4)},
+        {"x": torch.zeros(2, 2)},
+        {"x": torch.zeros(4, dtype=torch.int32)},
+        {"x": torch.tensor([0.0, 0, 0, 1])},
+    ]
+    assert len({content_digest(variant) for variant in variants}) == len(variants)
+
+
+@given(st.data())
+def test_one_flipped_bit_anywhere_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("flip") / "w.safetensors"
+    save_weights(path, state())
+    pinned = sha256_file(path)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    with pytest.raises(PapertrailError, match="w.safetensors"):
+        load_weights(path, pinned)
+
+
+@pytest.mark.parametrize("writer", [lambda s, p: torch.save(s, p), lambda s, p: p.write_bytes(pickle.dumps(s))])
+def test_a_pickle_is_refused_whatever_its_name(tmp_path: Path, writer) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "w.safetensors"
+    writer(state(), path)
+    with pytest.raises(PapertrailError, match=r"w\.safetensors: this is a pickle"):
+        load_weights(path, None)
+
+
+def test_a_truncated_or_missing_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(PapertrailError, match=r"w\.safetensors: no such file"):
+        load_weights(path, None)
+    save_weights(path, state())
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(PapertrailError, match="not a safetensors file"):
+        load_weights(path, None)
+
+
+def test_tensors_that_do_not_fit_are_named() -> None:
+    source = Path("w.safetensors")
+    good = nn.Linear(2, 3).state_dict()
+    with pytest.raises(PapertrailError, match="no tensor `bias`"):
+        fill(nn.Linear(2, 3), {"weight": good["weight"]}, source)
+    with pytest.raises(PapertrailError, match=r"`weight` has the shape \(3, 2\), the network's has \(3, 4\)"):
+        fill(nn.Linear(4, 3), good, source)
+    with pytest.raises(PapertrailError, match="the network has no tensor `extra`"):
+        fill(nn.Linear(2, 3), good | {"extra": torch.zeros(1)}, source)

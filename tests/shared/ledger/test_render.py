@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import PapertrailError
+from shared.files import ROOT
+from shared.ledger import Entry, judge, render
+
+TEXT = "before\n<!-- papertrail:begin a -->\n<!-- papertrail:end a -->\nafter\n"
+FILE = Path("README.md")
+
+
+def test_a_block_is_filled_and_filled_again() -> None:
+    once = render.fill(TEXT, "a", "one\n\ntwo", FILE)
+    assert once == "before\n<!-- papertrail:begin a -->\none\n\ntwo\n<!-- papertrail:end a -->\nafter\n"
+    assert render.fill(once, "a", "one\n\ntwo", FILE) == once
+    assert render.fill(once, "a", r"\1", FILE) == TEXT.replace("begin a -->\n", "begin a -->\n\\1\n")
+
+
+@pytest.mark.parametrize("text", ["", TEXT + TEXT, TEXT.replace("end a", "end b")])
+def test_a_page_without_its_marks_is_refused(text: str) -> None:
+    with pytest.raises(PapertrailError, match=r"README\.md: . blocks `a`; keep one pair"):
+        render.fill(text, "a", "x", FILE)
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[Entry]:
+    return judge("ghostnet")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: list[Entry]) -> Path:
+    """A copy of the text of the repository, freshly generated."""
+    for name in ("README.md", *(f"papers/ghostnet/{part}" for part in ("README.md", "paper.yaml", "claims.yaml",
+                                                                       "params.yaml"))):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    for module in ("render", "claims", "evidence"):
+        monkeypatch.setattr(f"shared.ledger.{module}.ROOT", tmp_path)
+    monkeypatch.setattr("shared.paper.ROOT", tmp_path)
+    monkeypatch.setattr(render, "judge", lambda slug: entries)
+    render.update("ghostnet", entries)
+    return tmp_path
+
+
+def test_fresh_text_is_not_stale_and_does_not_change(repository: Path, entries: list[Entry]) -> None:
+    assert render.stale("ghostnet") == []
+    page = repository / "papers/ghostnet/README.md"
+    before = page.stat().st_mtime_ns
+    render.update("ghostnet", entries)
+    assert page.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("papers/ghostnet/README.md", "5.182M", "5.200M"),
+        ("papers/ghostnet/verdicts.json", '"deviates"', '"exact"'),
+        ("README.md", "CVPR 2020 | 2", "CVPR 2020 | 3"),
+    ],
+)
+def test_an_edited_number_is_found(repository: Path, file: str, old: str, new: str) -> None:
+    path = repository / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert file in render.stale("ghostnet")
+
+
+def test_the_ledger_record_has_the_agreed_keys(entries: list[Entry]) -> None:
+    keys = ["paper", "id", "where", "row", "quantity", "says", "ours", "check", "protocol", "verdict", "confidence"]
+    keys += ["reason", "command"]
+    assert list(render.verdict_records(entries)[0]) == keys
+
+
+def test_a_claim_of_several_tables_is_shown_in_each(entries: list[Entry]) -> None:
+    text = render.render("ghostnet", "tables", entries)
+    sections = {part.split("\n", 1)[0]: part for part in text.split("### ")}
+    for table in ("Table 3", "Table 4", "Table 5"):
+        assert "| VGG-16 | 15" in sections[table] and "93.6" in sections[table]
+    assert "12 recalled" in sections["Table 2"]
+
+
+def test_the_verdicts_add_up(entries: list[Entry]) -> None:
+    last = [line.split("|")[-2] for line in render.render("ghostnet", "verdicts", entries).splitlines()[2:]]
+    assert sum(map(int, last)) == len(entries)
+
+
+def test_an_unknown_block_is_named(entries: list[Entry]) -> None:
+    with pytest.raises(PapertrailError, match="no block `tabels`; there are verdicts"):
+        render.render("ghostnet", "tabels", entries)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.errors import PapertrailError
+from shared.files import atomic_write, read_json, read_yaml, write_json, write_text
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.json"
+    write_json(path, {"a": 1})
+    assert read_json(path) == {"a": 1}
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as stream:
+        stream.write("half")
+        1 / 0  # noqa: B018
+    assert read_json(path) == {"a": 1}
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PapertrailError, match=r"file\.txt: cannot be written \(No space left on device\); nothing was"):
+        write_text(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_real_full_device_is_reported() -> None:
+    with pytest.raises(PapertrailError, match="cannot be written"):
+        write_text(Path("/proc/papertrail/file.txt"), "new")
+
+
+def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    write_text(tmp_path / "ours", "x")
+    (tmp_path / "usual").write_text("x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_bytes(b'{"a": \xff')
+    for read in (read_json, read_yaml):
+        with pytest.raises(PapertrailError, match="broken: not valid"):
+            read(broken)
+        with pytest.raises(PapertrailError, match="missing: no such file"):
+            read(tmp_path / "missing")
