@@ -28,7 +28,7 @@ from shared.errors import UsageError
 from shared.files import ROOT, git_commit, read_json, write_json
 
 FOLDER = ROOT / "tests" / "benchmarks"
-SECONDS = 30  # a contest ends after the turn that passes this, when it has had LEAST_TURNS
+SECONDS = 40  # a contest ends after the turn that passes this, when it has had LEAST_TURNS
 LEAST_TURNS = 3
 COLOURS = {"met": "green", "within the spread": "yellow", "missed": "red"}
 

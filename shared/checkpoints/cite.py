@@ -39,6 +39,8 @@ def of_paper(paper: Paper) -> str:
     }
     if paper.arxiv:
         fields |= {"eprint": paper.arxiv, "archiveprefix": "arXiv"}
+    if paper.doi:
+        fields["doi"] = paper.doi
     return entry("inproceedings", paper.bibkey, fields)
 
 

@@ -28,6 +28,8 @@ def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: 
     try:
         upstream = importlib.import_module(f"papers.{slug}.upstream")
     except ModuleNotFoundError as error:
+        if error.name != f"papers.{slug}.upstream":
+            raise
         raise UsageError(f"papers/{slug}: no upstream.py, which would say how published names map onto ours") from error
     network = build(slug, model, args, classes)
     fill(network, upstream.rename(_read(source)), source)

@@ -12,7 +12,6 @@ from shared.ledger.judge import Verdict
 TITLES = {
     "params": "parameters",
     "macs": "MACs",
-    "macs_ratio": "speed-up",
     "top1": "top-1, %",
     "top5": "top-5, %",
     "ap": "AP",

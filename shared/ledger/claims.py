@@ -15,9 +15,9 @@ from shared.ledger.printed import parse_printed
 from shared.schema import Strict, validated
 from shared.training.recipe import Protocol, load_protocols
 
-Quantity = Literal["params", "macs", "macs_ratio", "top1", "top5", "ap", "latency_ms", "mse", "ordering", "outputs"]
+Quantity = Literal["params", "macs", "top1", "top5", "ap", "latency_ms", "mse", "ordering", "outputs"]
 Confidence = Literal["read", "read_secondary", "digitised", "recalled", "computed", "derived"]
-COUNTED = ("params", "macs", "macs_ratio")
+COUNTED = ("params", "macs")
 Arguments = dict[str, bool | int | float | str]
 TestName = Annotated[str, Field(pattern=r"^tests/.+\.py::test_\w+$")]
 
@@ -31,7 +31,6 @@ class CountCheck(Strict):
         input: (C, H, W), when not what the model was made for.
         classes: when not what the model was made for.
         convention: how the paper counts: one multiply-add is one MAC, or two operations.
-        over: arguments by builder of the network whose MACs are divided by this one's (quantity `macs_ratio`).
         variant: arguments under which the count is what is printed: the evidence of a deviation's reason, counted
             each time.
     """
@@ -42,7 +41,6 @@ class CountCheck(Strict):
     input: tuple[int, int, int] | None = None
     classes: int | None = None
     convention: Literal["multiply-add", "two operations"] = "multiply-add"
-    over: str | None = None
     variant: Arguments | None = None
 
 
@@ -108,11 +106,8 @@ class Claim(Strict):
     def _countable(self) -> Claim:
         if self.quantity not in ("ordering", "outputs"):
             parse_printed(self.says)
-        if isinstance(self.check, CountCheck):
-            if self.quantity not in COUNTED:
-                raise ValueError(f"`{self.quantity}` cannot be counted; count {', '.join(COUNTED)}")
-            if (self.quantity == "macs_ratio") != (self.check.over is not None):
-                raise ValueError("`over` belongs to the quantity `macs_ratio`, and `macs_ratio` needs it")
+        if isinstance(self.check, CountCheck) and self.quantity not in COUNTED:
+            raise ValueError(f"`{self.quantity}` cannot be counted; count {', '.join(COUNTED)}")
         if isinstance(self.check, RunCheck) and self.quantity != "ordering":
             raise ValueError("a run decides an `ordering`, never a number: it is not the paper's experiment")
         return self

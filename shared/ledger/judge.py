@@ -7,7 +7,6 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -122,19 +121,17 @@ def _variant(slug: str, claim: Claim, check: CountCheck, printed: Printed) -> st
     return f"with {arguments} we count {printed.like(value)}"
 
 
-def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> Fraction:
+def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int:
     try:
         found = count_model(slug, check.model, args, check.input, check.classes)
-        if check.over is not None:
-            return Fraction(count_model(slug, check.over, {}, check.input, check.classes).macs, found.macs)
     except (KeyError, TypeError, ValueError) as error:
         raise PapertrailError(
             f"{_file(slug)}: claim `{claim.id}`: cannot build `{check.model}` with {args} ({error}); "
             f"see `papertrail models {slug}`"
         ) from error
     if claim.quantity == "params":
-        return Fraction(found.params)
-    return Fraction(found.macs * (2 if check.convention == "two operations" else 1))
+        return found.params
+    return found.macs * (2 if check.convention == "two operations" else 1)
 
 
 def count_model(

@@ -28,15 +28,15 @@ class Printed:
     scale: int
     decimals: int
 
-    def is_print_of(self, value: float | Fraction) -> bool:
+    def is_print_of(self, value: int | Fraction) -> bool:
         """Whether `value` rounds to this print; a value midway between two prints is a print of both."""
         return abs(Fraction(value) - self.value) <= self.unit / 2
 
-    def is_read_from(self, value: float | Fraction) -> bool:
+    def is_read_from(self, value: int | Fraction) -> bool:
         """Whether `value` is as near as a reading off a figure can be: one unit of the last digit."""
         return abs(Fraction(value) - self.value) <= self.unit
 
-    def like(self, value: float | Fraction) -> str:
+    def like(self, value: int | Fraction) -> str:
         """`value` in this print's unit, with two more digits than are printed."""
         letter = self.text[len(self.text.rstrip("KMGB")) :]
         return f"{float(Fraction(value) / self.scale):.{self.decimals + 2}f}{letter}"

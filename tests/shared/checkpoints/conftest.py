@@ -8,17 +8,18 @@ import pytest
 import torch
 
 from papers.ghostnet import MODELS
-from shared.checkpoints import card, pin
+from shared.checkpoints import card
 from shared.checkpoints.weights import save_weights
+from shared.datasets.augment import Augment
 from shared.files import sha256_file, write_json
 
+REF = "ghostnet/ghost-tiny-3"
 ARGS = {"width": 0.0625, "s": 2, "d": 3}
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for module in (card, pin):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(card, "ROOT", tmp_path)
     folder = tmp_path / "papers" / "ghostnet"
     folder.mkdir(parents=True)
     (folder / "dvc.yaml").write_text("# A comment that stays.\nstages: {}\n")
@@ -46,7 +47,7 @@ def make_run(folder: Path, **changes: object) -> Path:
         "data": "mnist5k",
         "data_hash": "0" * 64,
         "seed": 3,
-        "recipe": {},
+        "recipe": {"augment": Augment().model_dump(mode="json")},
         "trainer": {},
         "sources_digest": "1" * 64,
         "epochs": 1,

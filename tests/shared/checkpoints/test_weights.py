@@ -40,7 +40,9 @@ def test_the_digest_sees_names_shapes_types_and_values() -> None:
 
 
 @given(st.data())
-def test_one_flipped_bit_anywhere_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_one_flipped_bit_anywhere_is_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     path = tmp_path_factory.mktemp("flip") / "w.safetensors"
     save_weights(path, state())
     pinned = sha256_file(path)
@@ -48,7 +50,7 @@ def test_one_flipped_bit_anywhere_is_refused_by_name(tmp_path_factory: pytest.Te
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
-    with pytest.raises(PapertrailError, match="w.safetensors"):
+    with pytest.raises(PapertrailError, match=r"w\.safetensors: "):
         load_weights(path, pinned)
 
 
@@ -62,7 +64,7 @@ def test_a_pickle_is_refused_whatever_its_name(tmp_path: Path, writer) -> None: 
 
 def test_a_truncated_or_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    with pytest.raises(PapertrailError, match=r"w\.safetensors: no such file"):
+    with pytest.raises(PapertrailError, match=r"w\.safetensors: cannot be read \(No such file"):
         load_weights(path, None)
     save_weights(path, state())
     path.write_bytes(path.read_bytes()[:-3])

@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional
 
-from shared.figures.maps import catch, fit_depthwise, fit_error, sample_picture, similar_pairs
+from shared.figures.maps import catch, fit_depthwise, fit_error, sample_picture, show_maps, similar_pairs
 
 
 @settings(max_examples=15, deadline=None)
@@ -57,6 +58,15 @@ def test_catching_outputs_leaves_the_model_as_it_was() -> None:
     assert model[1].num_batches_tracked == 0
     assert (before < 0).any()
     torch.testing.assert_close(after, before.relu())
+
+
+def test_each_map_is_drawn_once_under_its_title() -> None:
+    figure = Figure()
+    planes = torch.arange(5 * 16.0).view(5, 4, 4)
+    show_maps(figure, planes, [f"map {number}" for number in range(5)], columns=3)
+    drawn = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in drawn] == [f"map {number}" for number in range(5)]
+    assert all((axes.images[0].get_array() == plane.numpy()).all() for axes, plane in zip(drawn, planes, strict=True))
 
 
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])

@@ -32,7 +32,6 @@ def test_a_claim_is_read_as_it_stands(claim: Make, claims_file: Write, protocols
         ({"says": "about 15M"}, "not a printed number"),
         ({"confidence": "sure"}, "confidence"),
         ({"quantity": "top1"}, "cannot be counted"),
-        ({"check": {**COUNT, "over": "vgg16"}}, "over"),
         ({"check": {**RUN}}, "ordering"),
         ({"check": {**RUN, "margin": -1}, **ORDERING}, "margin"),
         ({"evidence": "somewhere"}, "evidence"),

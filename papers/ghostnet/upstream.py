@@ -1,0 +1,57 @@
+"""Published GhostNet weights under our names: those of timm and of the official PyTorch release, which agree."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+from shared.errors import PapertrailError
+
+# Outside the blocks.
+WHOLE = {"conv_stem": "stem.0", "bn1": "stem.1", "conv_head": "head.0", "classifier": "classifier.2"}
+HALVES = {"primary_conv": "primary", "cheap_operation": "cheap"}
+# A shortcut is four layers in a row there and two pairs of convolution and normalisation here.
+SHORTCUT = {"0": "0.0", "1": "0.1", "2": "1.0", "3": "1.1"}
+BLOCK = re.compile(r"blocks\.(\d+)\.(\d+)\.(.+)")
+
+
+def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dictionary of `papers.ghostnet.model.GhostNet`, with the defaults of the PyTorch release, from theirs.
+
+    Raises:
+        PapertrailError: a tensor has a name that neither release has.
+    """
+    parts: dict[tuple[int, int], set[str]] = {}
+    for name in state:
+        if found := BLOCK.fullmatch(name):
+            parts.setdefault((int(found[1]), int(found[2])), set()).add(found[3].split(".")[0])
+    # The last of their blocks is the 1x1 convolution behind the bottlenecks.
+    numbers = {place: number for number, place in enumerate(sorted(parts))}
+    return {_renamed(name, parts, numbers): tensor for name, tensor in state.items()}
+
+
+def _renamed(name: str, parts: dict[tuple[int, int], set[str]], numbers: dict[tuple[int, int], int]) -> str:
+    found = BLOCK.fullmatch(name)
+    if found is None:
+        layer, _, kind = name.rpartition(".")
+        if layer in WHOLE:
+            return f"{WHOLE[layer]}.{kind}"
+        raise PapertrailError(f"`{name}` is no name of a published GhostNet")
+    place, (part, *rest) = (int(found[1]), int(found[2])), found[3].split(".")
+    if "ghost1" not in parts[place]:
+        return ".".join(["last", {"conv": "0", "bn1": "1"}.get(part, part), *rest])
+    strided, excited = "conv_dw" in parts[place], "se" in parts[place]
+    block = f"blocks.{numbers[place]}"
+    match part:
+        case "ghost1":
+            return ".".join([block, "body.0", HALVES[rest[0]], *rest[1:]])
+        case "conv_dw" | "bn_dw":
+            return ".".join([block, "body.1", "0" if part == "conv_dw" else "1", *rest])
+        case "se":
+            return ".".join([block, f"body.{1 + strided}", rest[0].removeprefix("conv_"), *rest[1:]])
+        case "ghost2":
+            return ".".join([block, f"body.{1 + strided + excited}", HALVES[rest[0]], *rest[1:]])
+        case "shortcut":
+            return ".".join([block, "shortcut", SHORTCUT[rest[0]], *rest[1:]])
+    raise PapertrailError(f"`{name}` is no name of a published GhostNet")

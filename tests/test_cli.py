@@ -1,0 +1,230 @@
+"""The command line: what it prints, how it ends, and what it loads."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from papers.ghostnet import MODELS
+from shared import cli, datasets, ledger
+from shared.checkpoints import card
+from shared.checkpoints.weights import save_weights
+from shared.console import settings_of, shape_of
+from shared.errors import DataError, PapertrailError, UsageError
+
+from .shared.checkpoints.conftest import ARGS, make_run
+
+COMMANDS = (
+    "papers", "models", "count", "ledger", "verify", "cite", "pin", "export", "import", "evaluate", "data", "new",
+    "sync", "bench",
+)  # fmt: skip
+Papertrail = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def papertrail(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Papertrail:
+    """Type a command; gives its status and what it wrote to stdout and stderr, from whichever library."""
+
+    def type_it(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["papertrail", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        written = capfd.readouterr()
+        return int(ended.value.code or 0), written.out, written.err
+
+    return type_it
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Checkpoints go below a folder of the test's own."""
+    monkeypatch.setattr(card, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; sys.argv = ['papertrail', '--help']\n"
+        "from shared import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "heavy = ('torch', 'numpy', 'scipy', 'pydantic', 'rich', 'yaml', 'grimp', 'pytorch_lightning')\n"
+        "print('loaded:', [name for name in heavy if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.endswith("loaded: []\n")
+    assert [word for word in COMMANDS if not re.search(rf"^  {word} +\S", out, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
+    status, out, _ = papertrail(command, "--help")
+    assert status == 0 and "--json" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Usage: papertrail"),
+        (["nosuch"], "No such command 'nosuch'"),
+        (["count"], "Missing argument 'PAPER'"),
+        (["count", "ghostnet", "ghostnet", "--nosuch"], "No such option"),
+        (["count", "nosuch", "ghostnet"], "no paper `nosuch`; there are "),
+        (["count", "ghostnet", "nosuch"], "no model `nosuch`; there are ghostnet, ghost_vgg16"),
+        (["count", "ghostnet", "ghostnet", "--set", "depth=3"], "takes no `depth`; it takes width, rounding, head"),
+        (["count", "ghostnet", "ghostnet", "--set", "width"], "--set width: expected NAME=VALUE"),
+        (["count", "ghostnet", "ghostnet", "--set", "width=wide"], "cannot be built with {'width': 'wide'}"),
+        (["count", "ghostnet", "ghostnet", "--set", "classes=3"], "cannot be built with {'classes': 3}"),
+        (["count", "ghostnet", "ghostnet", "--input", "3,224"], "--input 3,224: expected three sizes C,H,W"),
+        (["count", "ghostnet", "vgg16", "--input", "3,1,1"], "--input 3,1,1: `vgg16` cannot see such an image"),
+        (["count", "ghostnet", "ghostnet", "--classes", "0"], "--classes"),
+        (["models", "nosuch"], "no paper `nosuch`"),
+        (["ledger", "nosuch"], "no paper `nosuch`"),
+        (["cite", "nosuch"], "no paper `nosuch`"),
+        (["verify", "ghostnet/nosuch"], "no checkpoint `ghostnet/nosuch`"),
+        (["verify", "ghostnet/nosuch", "--all"], "either a checkpoint or --all"),
+        (["export", "ghostnet/nosuch", "--out", "x.onnx"], "no checkpoint `ghostnet/nosuch`"),
+        (["export", "ghostnet/nosuch", "--out", "x.onnx", "--format", "tf"], "tf"),
+        (["pin", "nosuch"], "no finished run (run.json) here"),
+        (["import", "nosuch", "x.pth", "--model", "m", "--out", "o"], "no paper `nosuch`"),
+        (["evaluate", "ghostnet", "vgg16", "--weights", "x", "--data", "nosuch"], "no data set 'nosuch'"),
+        (["data", "nosuch"], "no data set 'nosuch'; known: mnist5k"),
+        (["new", "Not A Slug"], "cannot name a Python package"),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_wrong_usage_ends_with_2_and_says_what_is_right(
+    papertrail: Papertrail, words: list[str], message: str, form: str
+) -> None:
+    status, out, err = papertrail(*words, *(["--json"] if form == "json" and words else []))
+    assert status == 2 and message in out + err and "Traceback" not in err
+    assert out == "" or not words, "stdout is for results"
+    if err.startswith("papertrail: "):
+        assert err.count("\n") <= 2
+
+
+@pytest.mark.parametrize(("error", "expected"), [(PapertrailError, 1), (DataError, 1), (UsageError, 2)])
+def test_an_error_is_one_line_without_a_traceback(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch, error: type[Exception], expected: int
+) -> None:
+    def fail(name: str) -> None:
+        raise error("x.bin: truncated; fetch it again")
+
+    monkeypatch.setattr(datasets, "prepare", fail)
+    assert papertrail("data", "mnist5k", "--json") == (expected, "", "papertrail: x.bin: truncated; fetch it again\n")
+
+
+def document(result: tuple[int, str, str]) -> Any:
+    """The one JSON document on stdout of a command that ended well."""
+    status, out, err = result
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_count_gives_whole_numbers(papertrail: Papertrail) -> None:
+    row = document(papertrail("count", "ghostnet", "ghostnet", "--set", "width=1.3", "--json"))
+    assert row["input"] == [3, 224, 224] and row["classes"] == 1000 and row["args"] == {"width": 1.3}
+    assert row["params"] == sum(weight.numel() for weight in MODELS["ghostnet"](width=1.3).parameters())
+    assert 7.2e6 < row["params"] < 7.5e6 and 220e6 < row["macs"] < 230e6
+    assert (row["adder_taps"], row["additions"], row["multiplications"]) == (0, row["macs"], row["macs"])
+    assert all(isinstance(value, int) for key, value in row.items() if key not in ("paper", "model", "args", "input"))
+
+
+def test_count_takes_the_image_and_the_classes(papertrail: Papertrail) -> None:
+    made_for = document(papertrail("count", "ghostnet", "vgg16", "--json"))
+    assert made_for["input"] == [3, 32, 32] and made_for["classes"] == 10
+    other = document(papertrail("count", "ghostnet", "vgg16", "--input", "1,28,28", "--classes", "7", "--json"))
+    assert other["input"] == [1, 28, 28] and other["classes"] == 7
+    assert made_for["params"] - other["params"] == 3 * (512 + 1) + 2 * 9 * 64, "three outputs, two input channels less"
+    status, out, _ = papertrail("count", "ghostnet", "vgg16")
+    assert status == 0 and f"params: {made_for['params']:,}\n" in out
+
+
+def test_models_lists_what_can_be_set(papertrail: Papertrail) -> None:
+    rows = document(papertrail("models", "ghostnet", "--json"))
+    assert [row["model"] for row in rows] == list(MODELS)
+    assert rows[0]["arguments"]["width"] == 1.0 and rows[0]["input"] == [3, 224, 224]
+    assert "ghost_vgg16(s=2, d=3, width=1.0" in papertrail("models", "ghostnet")[1]
+
+
+def test_papers_and_ledger_agree(papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "judge", functools.cache(ledger.judge))  # it takes seconds
+    entries = document(papertrail("ledger", "ghostnet", "--json"))
+    keys = {"paper", "id", "where", "quantity", "says", "ours", "check", "protocol", "verdict", "confidence", "reason",
+            "command"}  # fmt: skip
+    assert entries and all(keys <= entry.keys() for entry in entries)
+    (row,) = (row for row in document(papertrail("papers", "--json")) if row["paper"] == "ghostnet")
+    assert row["claims"] == len(entries) == sum(row["verdicts"].values())
+
+
+def test_data_verifies_and_describes(papertrail: Papertrail) -> None:
+    found = document(papertrail("data", "mnist5k", "--json"))
+    assert found["counts"] == {"train": 4000, "test": 1000} and found["missing"] == []
+    assert document(papertrail("data", "--json")) == list(datasets.DATASETS)
+    assert "counts: train 4,000, test 1,000\n" in papertrail("data", "mnist5k", "--look")[1]
+
+
+def test_from_a_run_to_a_checkpoint_that_is_verified_cited_and_exported(
+    papertrail: Papertrail, repository: Path
+) -> None:
+    run = make_run(repository / "run")
+    pinned = document(papertrail("pin", run, "--json"))
+    assert pinned["checkpoint"] == "ghostnet/ghost-tiny-3"
+    checks = {check["check"]: check["result"] for check in json.loads(papertrail("verify", "--all", "--json")[1])}
+    assert [name for name, result in checks.items() if result == "failed"] == ["metric"], "its data hash is made up"
+    assert papertrail("verify")[0] == papertrail("verify", "ghostnet/ghost-tiny-3")[0] == 1
+    status, out, err = papertrail("pin", run)
+    assert status == 2 and "never overwritten" in err and out == ""
+    again = papertrail("pin", run, "again", "--supersedes", "ghost-tiny-3")
+    assert again[0] == 0 and "git tag 'papers/ghostnet=again@v1.0.0'" in again[1]
+    assert pinned["sha256"] in document(papertrail("cite", "ghostnet/ghost-tiny-3", "--json"))["bibtex"]
+    out_file = repository / "ghost.pt2"
+    exported = document(papertrail("export", "ghostnet/ghost-tiny-3", "--out", out_file, "--format", "torch", "--json"))
+    assert exported["out"] == str(out_file) and exported["largest_difference"] <= 1e-4
+
+
+def test_verify_without_checkpoints_is_well(papertrail: Papertrail, repository: Path) -> None:
+    assert papertrail("verify") == (0, "no checkpoint is pinned yet\n", "")
+    assert document(papertrail("verify", "--json")) == []
+
+
+def test_evaluate_gives_the_accuracy(papertrail: Papertrail, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_weights(tmp_path / "w.safetensors", MODELS["ghost_vgg16"](**ARGS, in_channels=1).state_dict())
+    options = [word for name, value in ARGS.items() for word in ("--set", f"{name}={value}")]
+    words = ("evaluate", "ghostnet", "ghost_vgg16", "--weights", tmp_path / "w.safetensors", "--data", "mnist5k")
+    row = document(papertrail(*words, *options, "--json"))
+    assert row["images"] == 1000 and 0 <= row["top1"] <= 100
+
+
+@given(st.tuples(*[st.integers(1, 4096)] * 3))
+def test_an_image_shape_is_read_as_it_is_written(shape: tuple[int, int, int]) -> None:
+    assert shape_of(",".join(map(str, shape))) == shape
+
+
+VALUES = st.booleans() | st.integers() | st.floats(-9, 9).map(lambda value: round(value, 3)) | st.just("tensorflow")
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), VALUES))
+def test_settings_are_read_as_yaml_reads_them(wanted: dict[str, Any]) -> None:
+    words = [f"{name}={str(value).lower()}" for name, value in wanted.items()]
+    found = settings_of(words)
+    assert found == wanted and [*map(type, found.values())] == [*map(type, wanted.values())]
+
+
+@pytest.mark.parametrize("value", ["[1]", "{a: 1}", "", "~", "[", "2020-01-01"])
+def test_a_setting_is_one_scalar(value: str) -> None:
+    with pytest.raises(UsageError, match="--set width="):
+        settings_of([f"width={value}"])
