@@ -39,8 +39,9 @@ Side = Callable[[], float]  # does a turn's work and returns the seconds that on
 class Contest:
     """Sides that do the same work; the first is ours, and the ratio to each of the others is reported.
 
-    There are at most `turns` turns, fewer on a machine that needs more than SECONDS for them. `goal` is the least ratio of speeds (ours over the other) that is aimed at. `promised` gives the ratio that the
-    MACs promise, by the other side's name. Every side computes with `threads` threads.
+    There are at most `turns` turns, fewer on a machine that needs more than SECONDS for them. `goal` is the least ratio
+    of speeds (ours over the other) that is aimed at. `promised` gives the ratio that the MACs promise, by the other
+    side's name. Every side computes with `threads` threads.
     """
 
     what: str
@@ -105,13 +106,18 @@ def known() -> list[str]:
 
 
 def load(name: str) -> ModuleType:
-    """The module of a benchmark; tests/ is no package, so it is loaded by its path."""
+    """The module of a benchmark; UsageError lists the known ones."""
     if name not in known():
         raise UsageError(f"no benchmark {name!r}; known: {', '.join(known())}")
-    spec = importlib.util.spec_from_file_location(f"bench_{name}", FOLDER / f"bench_{name}.py")
+    return load_file(FOLDER / f"bench_{name}.py")
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module in a file of tests/, which is no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[path.stem] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 

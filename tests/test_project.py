@@ -72,7 +72,9 @@ def test_the_citation_file_has_what_its_schema_requires() -> None:
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", citation["date-released"])
     assert citation["version"] == importlib.metadata.version("papertrail")
     for work in [citation, *citation["references"]]:
-        assert work["authors"] and all(author.keys() <= people or author.keys() <= entities for author in work["authors"])
+        assert work["authors"] and all(
+            author.keys() <= people or author.keys() <= entities for author in work["authors"]
+        )
     for reference in citation["references"]:
         assert {"type", "title", "authors"} <= reference.keys()
     titles = {reference["title"] for reference in citation["references"]}

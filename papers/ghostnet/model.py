@@ -140,6 +140,8 @@ def round_channels(channels: float, rounding: Rounding) -> int:
     """
     if rounding == "pytorch":
         return make_divisible(channels, 4)
+    if rounding != "tensorflow":
+        raise ValueError(f"rounding must be pytorch or tensorflow, not {rounding}")
     return round(max(int(channels), 8) / 4) * 4  # Python's round, halves to the even number, as in the release
 
 

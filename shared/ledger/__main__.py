@@ -25,7 +25,7 @@ def main() -> int:
     except PapertrailError as error:
         print(f"papertrail: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    show(entries)
+    show(entries, tested_only=True)
     print(f"\nwhy, and what was not attempted: papers/{slug}/README.md\nnotebook: notebooks/{slug}.ipynb")
     return 0
 

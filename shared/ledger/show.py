@@ -21,13 +21,13 @@ COLOURS: dict[Verdict, str] = {
 }
 
 
-def show(entries: Sequence[Entry]) -> None:
-    """Print the claims that were tested, one a line, and count the verdicts of all."""
+def show(entries: Sequence[Entry], *, tested_only: bool = False) -> None:
+    """Print the claims, one a line (with `tested_only` those that were attempted), and count the verdicts of all."""
     table = Table(box=None, pad_edge=False)
     for head in ("where", "claim", "quantity", "paper", "ours", "verdict"):
-        table.add_column(head, justify="right" if head in ("paper",) else "left", overflow="fold")
+        table.add_column(head, justify="right" if head == "paper" else "left", overflow="fold")
     for entry in entries:
-        if entry.verdict != "not attempted":
+        if entry.verdict != "not attempted" or not tested_only:
             verdict = f"[{COLOURS[entry.verdict]}]{entry.verdict}[/]"
             row = f"{entry.row} ({entry.protocol})" if entry.protocol else entry.row
             ours = (entry.ours or "").replace("[", r"\[")

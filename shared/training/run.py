@@ -269,7 +269,7 @@ def _fit(run: Run, folder: Path) -> _Outcome:
         reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
     )
     # Deterministic algorithms fill fresh memory, to show who reads it uninitialised: some 5 % of a step, and no one does.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     resume = folder / "resume.ckpt"
     resumable = resume.exists() and _planned(run, folder)  # asked by every rank: rank 0 may be clearing up just now
     trainer.fit(task, data, ckpt_path=resume if resumable else None, weights_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 import torch
-from papers.ghostnet import MODELS
 from torch import nn
 
+from papers.ghostnet import MODELS
 from shared.bench import Contest, Side
 from shared.measure import count, latency
 
