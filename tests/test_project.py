@@ -83,7 +83,7 @@ def test_the_citation_file_has_what_its_schema_requires() -> None:
 
 
 def test_every_text_file_keeps_to_the_project() -> None:
-    """No path of somebody's machine, no registry host, no text in another paper's words that was left in the template."""
+    """No path of somebody's machine in any file that git keeps."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in filter(None, tracked.split("\0")):
         path = ROOT / name

@@ -268,7 +268,7 @@ def _fit(run: Run, folder: Path) -> _Outcome:
         use_distributed_sampler=False,  # the data modules share each epoch out themselves
         reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
     )
-    # Deterministic algorithms fill fresh memory, to show who reads it uninitialised: some 5 % of a step, and no one does.
+    # Deterministic algorithms fill fresh memory to show who reads it uninitialised: 5 % of a step, and no one does.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     resume = folder / "resume.ckpt"
     resumable = resume.exists() and _planned(run, folder)  # asked by every rank: rank 0 may be clearing up just now
