@@ -25,7 +25,7 @@ test: install
 	$(BIN)/ruff format --check
 	$(BIN)/mypy shared papers
 	$(BIN)/lint-imports
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 install: $(VENV)/installed
 

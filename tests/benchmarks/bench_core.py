@@ -27,6 +27,8 @@ from torch.nn import functional
 
 from shared import datasets
 from shared.bench import Contest
+from shared.datasets.loader import EpochLoader
+from shared.datasets.order import training_batches
 from shared.files import ROOT
 from shared.training.optim import build_optimiser, learning_rate_factor
 from shared.training.recipe import Arm, Protocol, load_protocol
@@ -120,7 +122,8 @@ def bare(protocol: Protocol) -> Clock:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     for epoch in range(recipe.epochs):
         model.train()
-        for batch in data.train_dataloader():
+        order = training_batches(data.length("train"), recipe.batch_size, seed=protocol.seed, epoch=epoch)
+        for batch in EpochLoader(data.dataset("train", epoch), order):
             images, targets = data.transform(batch, training=True, epoch=epoch)
             optimiser.zero_grad()
             functional.cross_entropy(model(images), targets).backward()

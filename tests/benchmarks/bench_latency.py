@@ -25,7 +25,7 @@ def contests(tiny: bool) -> list[Contest]:
         Contest(
             what=f"one image of {side} x {side}",
             sides={title: _side(network, shape, threads) for title, network in networks.items()},
-            turns=2 if tiny else 12,
+            turns=1 if tiny else 12,
             threads=threads,
             unit="ms",
             promised={title: macs[title] / macs["GhostNet 1.0x"] for title in networks},
