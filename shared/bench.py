@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -193,18 +194,23 @@ def _processor() -> str:
 
 
 def _show(name: str, ratios: list[Ratio]) -> None:
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    for head in ("what", "threads", "ours", "other", "ratio", "quartiles", "by MACs", "goal"):
-        table.add_column(head, justify="left" if head in ("what", "ours", "other", "goal") else "right")
-    for ratio in ratios:
-        table.add_row(
-            ratio.what,
-            str(ratio.threads),
-            f"{ratio.ours} {ratio.ours_median:g} {ratio.unit}",
-            f"{ratio.other} {ratio.other_median:g} {ratio.unit}",
-            f"{ratio.ratio:.3g}",
-            "{:.3g}..{:.3g}".format(*ratio.quartiles),
-            "" if ratio.macs_ratio is None else f"{ratio.macs_ratio:.3g}",
-            "" if ratio.outcome is None else f"{ratio.goal:g} [{COLOURS[ratio.outcome]}]{ratio.outcome}[/]",
-        )
-    Console(file=sys.stdout).print(table)
+    """A table for each contest: the first row is ours, the ratios stand beside the others."""
+    console = Console()
+    for (what, threads), group in itertools.groupby(ratios, lambda ratio: (ratio.what, ratio.threads)):
+        title = f"{name}: {what}, {threads} thread{'s' if threads > 1 else ''}"
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for head in ("", "median", "ratio", "quartiles", "by MACs", "goal"):
+            table.add_column(head, justify="right" if head else "left")
+        for number, ratio in enumerate(group):
+            if not number:
+                table.add_row(ratio.ours, f"{ratio.ours_median:g} {ratio.unit}")
+            table.add_row(
+                ratio.other,
+                f"{ratio.other_median:g} {ratio.unit}",
+                f"{ratio.ratio:.3g}",
+                "{:.3g} .. {:.3g}".format(*ratio.quartiles),
+                "" if ratio.macs_ratio is None else f"{ratio.macs_ratio:.3g}",
+                "" if ratio.outcome is None else f"{ratio.goal:g}: [{COLOURS[ratio.outcome]}]{ratio.outcome}[/]",
+            )
+        console.print(table)
+        console.print()

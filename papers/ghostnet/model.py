@@ -30,6 +30,9 @@ class GhostModule(nn.Module):
         d: kernel of the cheap depthwise convolutions.
         stride: of the primary convolution; the cheap ones keep stride 1.
         act: activation after both halves, None for a linear output.
+
+    Raises:
+        ValueError: s is less than 1, or d is even, which would change the size of the ghosts.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class GhostModule(nn.Module):
         act: type[nn.Module] | None = nn.ReLU,
     ) -> None:
         super().__init__()
+        if s < 1 or d % 2 == 0:
+            raise ValueError(f"s must be at least 1 and d odd, not s={s} and d={d}")
         self.out_channels = out_channels
         intrinsic = math.ceil(out_channels / s)
         self.primary = conv_bn(in_channels, intrinsic, kernel, stride, act=act)
@@ -126,6 +131,7 @@ TABLE_1 = (
     (5, 960, 160, True, 1),
 )
 STEM, HEAD = 16, 1280
+GATES = {"hard_sigmoid": hard_sigmoid, "clip": clip}
 # Blocks (from 1) whose outputs a detector takes, at strides 4, 8, 16 and 32 (the author, demo repository, issue 35).
 TAPS = (3, 5, 11, 16)
 
@@ -183,16 +189,23 @@ class GhostBottleneck(nn.Module):
 class GhostNet(nn.Module):
     """GhostNet (table 1): (N, in_channels, H, W) to logits (N, classes).
 
-    The three official releases disagree in three places, each an argument here:
+    The three official releases disagree, and an argument stands for each difference. The demo release scales channels
+    by the PyTorch rule and squeezes to a quarter, which is "tensorflow" here where both rules agree (widths 0.5, 1.0
+    and 1.3). TensorFlow's one-sided padding of strided convolutions is not reproduced. Weights start as PyTorch's
+    layers draw them, as in the PyTorch release; the other two releases draw them after He et al. 2015.
 
     Args:
         width: factor on every channel count but the head's 1280.
-        rounding: of scaled channel counts; see `round_channels`.
+        rounding: of scaled channel counts, see `round_channels`, and of the squeeze inside squeeze-and-excitation: a
+            multiple of 4 ("pytorch") or a quarter, cut ("tensorflow").
         head: "bias" (PyTorch release: 1x1 convolution with bias) or "norm" (TensorFlow and demo releases: without bias,
             with batch normalisation).
         gate: of the squeeze-and-excitation, "hard_sigmoid" (PyTorch release) or "clip" (TensorFlow and demo releases).
         classes: number of classes.
         in_channels: of the images.
+
+    Raises:
+        ValueError: a width that is not positive, or an unknown name of a rule, a head or a gate.
     """
 
     def __init__(
@@ -205,6 +218,10 @@ class GhostNet(nn.Module):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
+        if width <= 0:
+            raise ValueError(f"the width must be positive, not {width}")
+        if head not in ("bias", "norm") or gate not in GATES:
+            raise ValueError(f"head must be bias or norm and gate {' or '.join(GATES)}, not {head} and {gate}")
 
         def scaled(channels: int) -> int:
             return round_channels(channels * width, rounding)
@@ -240,6 +257,3 @@ class GhostNet(nn.Module):
         """Logits (N, classes) of images (N, in_channels, H, W)."""
         x = self.features(images)[f"block{TAPS[-1]}"]
         return self.classifier(self.head(self.pool(self.last(x))))
-
-
-GATES = {"hard_sigmoid": hard_sigmoid, "clip": clip}

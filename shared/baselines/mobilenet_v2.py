@@ -30,7 +30,13 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """(N, in_channels, H, W) to logits (N, classes); a `width` under 1 leaves the last 1280 channels as they are."""
+    """(N, in_channels, H, W) to logits (N, classes); a `width` under 1 leaves the last 1280 channels as they are.
+
+    Weights start as PyTorch's layers draw them; the paper does not say how its own do.
+
+    Raises:
+        ValueError: the width is not positive.
+    """
 
     def __init__(self, width: float = 1.0, *, classes: int = 1000, in_channels: int = 3) -> None:
         super().__init__()

@@ -69,7 +69,13 @@ class Bottleneck(nn.Module):
 
 
 class MobileNetV3(nn.Module):
-    """(N, in_channels, H, W) to logits (N, classes); a `width` leaves the last hidden layer (1280 or 1024) as it is."""
+    """(N, in_channels, H, W) to logits (N, classes); a `width` leaves the last hidden layer (1280 or 1024) as it is.
+
+    Weights start as PyTorch's layers draw them; the paper does not say how its own do.
+
+    Raises:
+        ValueError: the width is not positive.
+    """
 
     def __init__(
         self, size: Literal["large", "small"], width: float = 1.0, *, classes: int = 1000, in_channels: int = 3

@@ -26,6 +26,8 @@ def plain(in_channels: int, out_channels: int) -> nn.Module:
 class VGG16(nn.Module):
     """VGG-16 for images of 16 pixels a side or more: (N, in_channels, H, W) to logits (N, classes).
 
+    Weights start as PyTorch's layers draw them; with batch normalisation after each convolution their scale is free.
+
     Args:
         conv: makes each 3x3 convolution, with its normalisation and activation, but the first, which stays plain.
         width: factor on every channel count.

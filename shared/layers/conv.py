@@ -23,6 +23,11 @@ def make_divisible(channels: float, divisor: int) -> int:
     """The multiple of `divisor` nearest to `channels`, at least `divisor` and never below 90 % of `channels`.
 
     The rule of the MobileNet family (MobileNetV2's reference code); halves round up.
+
+    Raises:
+        ValueError: `channels` is not positive, as with a width of 0.
     """
+    if channels <= 0:
+        raise ValueError(f"a count of channels must be positive, not {channels:g}")
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * channels else rounded + divisor

@@ -38,6 +38,26 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def borrowed(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """The model in one mode and without gradients; modes, buffers and gradients are as before after the block."""
+    modes = [(layer, layer.training) for layer in model.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if training else []
+    model.train(training)
+    model.zero_grad(set_to_none=True)
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
 def latency(
     model: nn.Module,
     shape: tuple[int, int, int],
@@ -52,10 +72,8 @@ def latency(
         raise UsageError(f"latency needs at least 4 repeats for its quartiles, not {repeats}")
     device = next(model.parameters()).device
     images = torch.randn(batch, *shape, device=device)
-    was_training = model.training
-    model.eval()
     times = []
-    with torch.inference_mode(), threads(thread_count):
+    with borrowed(model, training=False), torch.inference_mode(), threads(thread_count):
         for number in range(warmup + repeats):
             started = time.perf_counter()
             model(images)
@@ -63,7 +81,6 @@ def latency(
                 torch.cuda.synchronize(device)
             if number >= warmup:
                 times.append(1000 * (time.perf_counter() - started))
-    model.train(was_training)
     low, median, high = statistics.quantiles(times, n=4)
     return Latency(round(median, 3), round(high - low, 3), repeats, thread_count, batch)
 
@@ -76,8 +93,6 @@ def peak_memory(model: nn.Module, shape: tuple[int, int, int], *, batch: int = 1
     """
     device = next(model.parameters()).device
     images = torch.randn(batch, *shape, device=device)
-    was_training = model.training
-    model.train(training)
 
     def once() -> None:
         with torch.set_grad_enabled(training):
@@ -85,7 +100,7 @@ def peak_memory(model: nn.Module, shape: tuple[int, int, int], *, batch: int = 1
             if training:
                 out.sum().backward()
 
-    try:
+    with borrowed(model, training=training):
         if device.type == "cuda":
             before = torch.cuda.memory_allocated(device)
             torch.cuda.reset_peak_memory_stats(device)
@@ -93,9 +108,6 @@ def peak_memory(model: nn.Module, shape: tuple[int, int, int], *, batch: int = 1
             return torch.cuda.max_memory_allocated(device) - before
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
             once()
-    finally:
-        model.train(was_training)
-        model.zero_grad(set_to_none=True)
     assert record.profiler is not None and record.profiler.kineto_results is not None
     events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]

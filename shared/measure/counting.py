@@ -1,4 +1,4 @@
-"""Counting what a network holds and does for one image, on the meta device: nothing is allocated, nothing computed.
+"""Counting what a network holds and does for one image, on the meta device: nothing is computed.
 
 One multiply-add is one MAC. Convolutions and linear layers count; bias, normalisation, activation and pooling do not.
 """

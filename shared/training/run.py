@@ -294,7 +294,7 @@ def _averaging(protocol: Protocol) -> list[Callback]:
 def _write_result(run: Run, folder: Path, outcome: _Outcome, seconds: float) -> None:
     weights = folder / "weights.safetensors"
     save_weights(weights, outcome.model.state_dict())
-    record = run.plan() | {
+    record = read_json(folder / "plan.json") | {  # as it was at the start: sources may have changed since
         "epochs": outcome.epochs,
         "metrics": outcome.metrics,
         "sha256": sha256_file(weights),

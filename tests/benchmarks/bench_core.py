@@ -2,8 +2,8 @@
 
 The network is small, so that what the core does around each step shows. Both sides train two epochs on the same data
 module (order, batches, augmentation) with the same optimiser and schedule, and pass over the test split after each
-epoch; the core runs as `python -m shared.training` does. What is timed is the training of an epoch; neither the pass
-over the test split nor the core's resume checkpoint is.
+epoch; the core runs as `python -m shared.training` does. What is timed is the median step, from one forward pass to the
+next; neither the pass over the test split nor the core's resume checkpoint is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import logging
 import statistics
 import tempfile
@@ -19,7 +20,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -39,24 +39,19 @@ ARM = "vgg16"
 
 @dataclass(frozen=True)
 class Clock:
-    """When each epoch's training and each pass over the test split began, as the network itself sees it."""
+    """When each forward pass began, as the network itself sees it, and whether it was one of training."""
 
-    starts: list[tuple[bool, float]] = field(default_factory=list)
+    passes: list[tuple[bool, float]] = field(default_factory=list)
 
     def watch(self, model: nn.Module) -> nn.Module:
-        """Note every change between training and evaluation at the forward pass that follows it."""
-
-        def note(module: nn.Module, _: Any) -> None:
-            if not self.starts or self.starts[-1][0] != module.training:
-                self.starts.append((module.training, time.perf_counter()))
-
-        model.register_forward_pre_hook(note)
+        """Note the passes of `model`."""
+        model.register_forward_pre_hook(lambda module, _: self.passes.append((module.training, time.perf_counter())))
         return model
 
-    def training(self) -> float:
-        """Median seconds from an epoch's first training step to the test split's first batch."""
-        pairs = zip(self.starts, self.starts[1:], strict=False)
-        return statistics.median(after - before for (training, before), (_, after) in pairs if training)
+    def step(self) -> float:
+        """Median seconds from one training step to the next of the same epoch."""
+        pairs = itertools.pairwise(self.passes)
+        return statistics.median(after - before for (one, before), (next_, after) in pairs if one and next_)
 
 
 @dataclass(frozen=True)
@@ -73,13 +68,12 @@ class TimedRun(Run):
 def contests(tiny: bool) -> list[Contest]:
     """Training with the batch size of `mini`, and with that of the CIFAR recipes; `tiny` takes a thinner network."""
     protocol = load_protocol(ROOT / "papers" / "ghostnet" / "params.yaml", "mini")
-    images = datasets.spec(protocol.data).counts["train"]
     if tiny:
         protocol = protocol.model_copy(update={"arms": {ARM: Arm(builder="vgg16", args={"width": 1 / 64})}})
 
     def side(train: Callable[[Protocol], Clock], batch_size: int) -> float:
         recipe = protocol.recipe.model_copy(update={"epochs": 2, "batch_size": batch_size})
-        return train(protocol.model_copy(update={"recipe": recipe})).training() / images
+        return train(protocol.model_copy(update={"recipe": recipe})).step() / batch_size
 
     return [
         Contest(

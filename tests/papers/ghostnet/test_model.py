@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from papers.ghostnet import DEFAULTS, MODELS
 from papers.ghostnet.model import TABLE_1, GhostModule, GhostNet, ghost_vgg16, round_channels, theoretical_speed_up
+from shared.layers.squeeze_excite import SqueezeExcite
 from shared.measure import count
 
 LETS = settings(max_examples=25, deadline=None)
@@ -116,6 +118,25 @@ def test_the_rounding_rules_agree_and_differ_where_the_releases_do() -> None:
     assert widths(1.1, "pytorch") != widths(1.1, "tensorflow")
     with pytest.raises(ValueError, match="pytorch or tensorflow"):
         round_channels(16, "caffe")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"head": "pytorch"}, {"gate": "sigmoid"}, {"rounding": "caffe"}, {"width": 0}])
+def test_a_ghostnet_that_no_release_has_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}.* not .*{next(iter(wrong.values()))}"):
+        GhostNet(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"s": 0}, {"d": 2}])
+def test_a_module_that_makes_no_sense_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="s must be at least 1 and d odd"):
+        GhostModule(3, 8, **wrong)
+
+
+@pytest.mark.parametrize(("rounding", "squeezes"), [("pytorch", [20, 32]), ("tensorflow", [18, 30])])
+def test_the_releases_differ_in_the_squeeze(rounding: Any, squeezes: list[int]) -> None:
+    """Of 72 and of 120 channels: the nearest multiple of 4, or a quarter."""
+    layers = [layer for layer in GhostNet(rounding=rounding).modules() if isinstance(layer, SqueezeExcite)]
+    assert [layer.reduce.out_channels for layer in layers] == [*squeezes, 120, 168, 168, 240, 240]
 
 
 def test_the_releases_differ_in_head_and_gate() -> None:

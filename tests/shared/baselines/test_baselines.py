@@ -88,6 +88,13 @@ def test_rounded_channels_are_near_divisible_and_never_a_tenth_less(channels: fl
     assert found >= 0.9 * channels and found <= max(channels + divisor, divisor)
 
 
+@pytest.mark.parametrize("build", [MobileNetV2, lambda width: MobileNetV3("small", width)])
+@pytest.mark.parametrize("width", [0, -1.0])
+def test_a_width_that_leaves_no_channels_is_refused(build: Any, width: float) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        build(width=width)
+
+
 def test_squeeze_and_excitation_by_hand() -> None:
     layer = SqueezeExcite(2, 1, clip)
     with torch.no_grad():

@@ -77,3 +77,28 @@ def test_latency_states_how_it_was_measured() -> None:
     assert model.training and torch.get_num_threads() == before
     with pytest.raises(UsageError, match="at least 4 repeats"):
         latency(model, (3, 16, 16), repeats=1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_measuring_leaves_the_network_as_it_was(training: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)).train()
+    model[2].eval()  # a frozen layer in a network that trains
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    gradients = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    peak_memory(model, (3, 8, 8), batch=2, training=training)
+    latency(model, (3, 8, 8), repeats=4, warmup=0)
+    assert [layer.training for layer in model] == [True, True, False] and model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(
+        torch.equal(parameter.grad, gradient)  # type: ignore[arg-type]
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True)
+    )
+
+
+def test_a_network_that_fails_is_given_back() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3)).train()
+    for measure in (lambda: latency(model, (2, 8, 8)), lambda: peak_memory(model, (2, 8, 8))):
+        with pytest.raises(RuntimeError, match="channels"):
+            measure()
+        assert model.training and model[0].training
