@@ -37,7 +37,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     params = folder / "papers/ghostnet/params.yaml"
-    text, cut = re.subn(r"epochs: 6\n", "epochs: 1\n", params.read_text(), count=1)
+    text, cut = re.subn(r"epochs: 4\n", "epochs: 1\n", params.read_text(), count=1)
     text, fewer = re.subn(r"repeats: 3\n", "repeats: 2\n", text, count=1)
     assert cut == fewer == 1
     params.write_text(text)
