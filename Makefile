@@ -19,6 +19,8 @@ help:
 
 papers/%: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro $@
+	@$(BIN)/papertrail ledger $(@F) --tested
+	@echo "notebook, with every table and figure: notebooks/$(@F).ipynb"
 
 test: install
 	$(BIN)/ruff check

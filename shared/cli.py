@@ -114,7 +114,11 @@ def count(
 
 
 @app.command()
-def ledger(paper: Annotated[str | None, typer.Argument(metavar="[PAPER]")] = None, as_json: Json = False) -> None:
+def ledger(
+    paper: Annotated[str | None, typer.Argument(metavar="[PAPER]")] = None,
+    tested: Annotated[bool, typer.Option("--tested", help="Leave out what was not attempted.")] = False,
+    as_json: Json = False,
+) -> None:
     """Every claim with its verdict."""
     from dataclasses import asdict
 
@@ -123,7 +127,9 @@ def ledger(paper: Annotated[str | None, typer.Argument(metavar="[PAPER]")] = Non
     from shared.paper import load_paper, papers
 
     entries = [entry for slug in ([load_paper(paper).slug] if paper else papers()) for entry in judge(slug)]
-    print_json([asdict(entry) for entry in entries]) if as_json else show(entries)
+    if not as_json:
+        return show(entries, tested_only=tested)
+    print_json([asdict(entry) for entry in entries if entry.verdict != "not attempted" or not tested])
 
 
 @app.command()

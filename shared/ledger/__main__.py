@@ -1,4 +1,4 @@
-"""`python -m shared.ledger papers/<slug>`: judge every claim, write the verdicts and generated text, print a table."""
+"""`python -m shared.ledger papers/<slug>`: judge every claim, write the verdicts and the generated text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT
 from shared.ledger import judge
 from shared.ledger.render import update
-from shared.ledger.show import show
+from shared.ledger.show import tally
 
 
 def main() -> int:
@@ -25,8 +25,8 @@ def main() -> int:
     except PapertrailError as error:
         print(f"papertrail: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    show(entries, tested_only=True)
-    print(f"\nwhy, and what was not attempted: papers/{slug}/README.md\nnotebook: notebooks/{slug}.ipynb")
+    tally(entries)
+    print(f"one by one: papertrail ledger {slug}\nwhy: papers/{slug}/README.md\nnotebook: notebooks/{slug}.ipynb")
     return 0
 
 

@@ -32,8 +32,12 @@ def show(entries: Sequence[Entry], *, tested_only: bool = False) -> None:
             row = f"{entry.row} ({entry.protocol})" if entry.protocol else entry.row
             ours = (entry.ours or "").replace("[", r"\[")
             table.add_row(entry.where, row, entry.quantity, entry.says, ours, verdict)
-    console = Console()
-    console.print(table)
+    Console().print(table, "")
+    tally(entries)
+
+
+def tally(entries: Sequence[Entry]) -> None:
+    """Print how many claims have which verdict."""
     counts = Counter(entry.verdict for entry in entries)
     line = ", ".join(f"[{COLOURS[verdict]}]{counts[verdict]} {verdict}[/]" for verdict in COLOURS if counts[verdict])
-    console.print(f"\n{len(entries)} claims: {line}")
+    Console().print(f"{len(entries)} claims: {line}")
