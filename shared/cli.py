@@ -25,7 +25,7 @@ IMAGENET = ((3, 224, 224), 1000)
 def main() -> None:
     """Run the command line: status 0, 1 when a check fails or something is wrong, 2 on wrong usage."""
     try:
-        app()
+        app(prog_name="papertrail")
     except PapertrailError as error:
         print(f"papertrail: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
