@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,25 +14,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from papers.ghostnet import DEFAULTS, MODELS
-from papers.ghostnet.model import TABLE_1, GhostModule, GhostNet, ghost_vgg16, round_channels, theoretical_speed_up
+from papers.ghostnet.model import (
+    TABLE_1,
+    GhostModule,
+    GhostNet,
+    ghost_vgg16,
+    round_channels,
+    theoretical_speed_up,
+    vgg16,
+)
 from shared.layers.squeeze_excite import SqueezeExcite
 from shared.measure import count
+from tests.statistics import with_statistics
 
 LETS = settings(max_examples=25, deadline=None)
-
-
-def with_statistics(module: nn.Module) -> nn.Module:
-    """Normalisation as after training: statistics and factors that are not 0 and 1."""
-    generator = torch.Generator().manual_seed(1)
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            assert layer.running_mean is not None and layer.running_var is not None
-            for tensor, low, high in (
-                (layer.running_mean, -0.3, 0.3), (layer.running_var, 0.5, 1.5),
-                (layer.weight.data, 0.5, 1.5), (layer.bias.data, -0.3, 0.3),
-            ):  # fmt: skip
-                tensor.uniform_(low, high, generator=generator)
-    return module.eval()
 
 
 def convolution(x: np.ndarray, weight: np.ndarray, stride: int, groups: int) -> np.ndarray:
@@ -105,8 +101,18 @@ def test_equation_4_is_what_the_counter_finds(s: int, d: int, kernel: int, c: in
 
 
 def test_one_map_each_is_an_ordinary_convolution() -> None:
-    module = GhostModule(3, 8, 3, s=1)
-    assert module.cheap is None and sum(p.numel() for p in module.parameters()) == 3 * 8 * 9 + 2 * 8
+    torch.manual_seed(0)
+    module = with_statistics(GhostModule(3, 8, 3, s=1, stride=2))
+    plain = with_statistics(nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()))
+    plain.load_state_dict(dict(zip(plain.state_dict(), module.state_dict().values(), strict=True)))
+    images = torch.randn(2, 3, 7, 6)
+    assert torch.equal(module(images), plain(images))
+
+
+@pytest.mark.parametrize(("width", "expected"), [(0.5, 2587292), (1.0, 5182508), (1.3, 7358820)])
+def test_ghostnet_has_the_size_of_the_pytorch_release(width: float, expected: int) -> None:
+    with torch.device("meta"):
+        assert sum(p.numel() for p in GhostNet(width).parameters()) == expected
 
 
 def test_the_rounding_rules_agree_and_differ_where_the_releases_do() -> None:
@@ -159,16 +165,18 @@ def test_detectors_get_the_outputs_of_four_blocks() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_takes_part(name: str) -> None:
-    """A layer without a gradient is dead, as half of a published Ghost-ResNet is."""
+    """A layer without a gradient, or with one of zeros, is dead, as half of a published Ghost-ResNet is."""
     torch.manual_seed(0)
     shape, _ = DEFAULTS[name]
     model = MODELS[name](classes=3).train()
     images: Tensor = torch.randn(2, shape[0], min(shape[1], 64), min(shape[2], 64))
     model(images).square().sum().backward()
-    assert [label for label, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    for label, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), label
 
 
-@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
-def test_vgg_sees_small_images(channels: int, size: int) -> None:
-    model = ghost_vgg16(width=0.125, in_channels=channels).eval()
+@pytest.mark.parametrize("build", [vgg16, ghost_vgg16])
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (1, 32), (3, 28), (3, 32)])
+def test_vgg_sees_small_images(build: Callable[..., nn.Module], channels: int, size: int) -> None:
+    model = build(width=0.125, in_channels=channels).eval()
     assert model(torch.randn(2, channels, size, size)).shape == (2, 10)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,23 @@ from shared.checkpoints.convert import convert
 from shared.checkpoints.load import fill
 from shared.checkpoints.weights import load_weights
 from shared.errors import PapertrailError
+from tests.statistics import with_statistics
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0, 1.3])
 def test_every_published_name_finds_its_own_place(width: float, timm: Any) -> None:
-    theirs = timm.create_model({0.5: "ghostnet_050", 1.0: "ghostnet_100", 1.3: "ghostnet_130"}[width]).eval()
+    torch.manual_seed(0)
+    names = {0.5: "ghostnet_050", 1.0: "ghostnet_100", 1.3: "ghostnet_130"}
+    theirs = with_statistics(timm.create_model(names[width]))
     ours = GhostNet(width=width).eval()
     # Both networks hold their layers in the same order, which is an independent way to know the right place.
     assert list(rename(theirs.state_dict())) == list(ours.state_dict())
     fill(ours, rename(theirs.state_dict()), Path("timm"))
-    images = torch.randn(1, 3, 64, 64)
-    torch.testing.assert_close(ours(images), theirs(images), atol=1e-4, rtol=0)
+    images = torch.randn(2, 3, 96, 96)
+    with torch.inference_mode():
+        expected = theirs(images)
+        assert expected.std() > 1e-2  # otherwise any two networks are equal to 1e-4
+        torch.testing.assert_close(ours(images), expected, atol=1e-4, rtol=0)
 
 
 def test_published_weights_become_ours_in_one_step(tmp_path: Path, timm: Any) -> None:
@@ -36,7 +43,28 @@ def test_published_weights_become_ours_in_one_step(tmp_path: Path, timm: Any) ->
     assert not (tmp_path / "no.safetensors").exists()
 
 
-@pytest.mark.parametrize("name", ["stem.conv.weight", "blocks.0.0.ghost3.primary_conv.0.weight"])
+BLOCK = "blocks.0.0.ghost1.primary_conv.0.weight"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stem.conv.weight",
+        "conv_stem",
+        "blocks.0.0.ghost3.primary_conv.0.weight",
+        "blocks.0.0.ghost1.third_conv.0.weight",
+        "blocks.0.0.ghost1",
+        "blocks.0.0.se.fc.weight",
+        "blocks.0.0.shortcut.4.weight",
+        "blocks.9.0.linear.weight",
+    ],
+)
 def test_a_strange_name_is_named(name: str) -> None:
-    with pytest.raises(PapertrailError, match=name):
-        rename({name: torch.zeros(1), "blocks.0.0.ghost1.primary_conv.0.weight": torch.zeros(1)})
+    with pytest.raises(PapertrailError, match=re.escape(f"`{name}`")):
+        rename({name: torch.zeros(1), BLOCK: torch.zeros(1)})
+
+
+def test_no_tensor_is_lost_to_another_of_the_same_place() -> None:
+    state = dict.fromkeys((BLOCK, "blocks.8.0.conv.weight", "blocks.9.0.conv.weight"), torch.zeros(1))
+    with pytest.raises(PapertrailError, match=r"`blocks\.9\.0\.conv\.weight` has the place of another"):
+        rename(state)

@@ -19,6 +19,7 @@ from shared.baselines.resnet import ResNet
 from shared.baselines.resnet_cifar import BasicBlock, CifarResNet, plain
 from shared.layers.conv import make_divisible
 from shared.layers.squeeze_excite import SqueezeExcite, clip
+from tests.statistics import with_statistics
 
 
 def parameters(model: nn.Module) -> int:
@@ -64,21 +65,27 @@ def test_imagenet_resnets_have_timms_sizes(depth: int, timm: Any) -> None:
     ("name", "build"),
     [
         ("resnet18", lambda: ResNet(18)),
+        ("resnet50", lambda: ResNet(50)),
+        ("mobilenetv2_035", lambda: MobileNetV2(0.35)),
         ("mobilenetv2_100", MobileNetV2),
         ("mobilenetv2_140", lambda: MobileNetV2(1.4)),
         ("mobilenetv3_large_100", lambda: MobileNetV3("large")),
         ("mobilenetv3_large_075", lambda: MobileNetV3("large", 0.75)),
+        ("mobilenetv3_small_075", lambda: MobileNetV3("small", 0.75)),
         ("mobilenetv3_small_100", lambda: MobileNetV3("small")),
     ],
 )
 def test_equal_weights_give_timms_outputs(name: str, build: Any, timm: Any) -> None:
     torch.manual_seed(0)
-    theirs, ours = timm.create_model(name).eval(), build().eval()
+    theirs, ours = with_statistics(timm.create_model(name)), build().eval()
     # Both hold their layers in the same order; one writes a linear layer on one pixel as a 1x1 convolution.
     pairs = zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True)
     ours.load_state_dict({label: value.reshape(mine.shape) for (label, mine), value in pairs})
-    images = torch.randn(1, 3, 64, 64)
-    torch.testing.assert_close(ours(images), theirs(images), atol=1e-4, rtol=1e-4)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = theirs(images)
+        assert expected.std() > 1e-2  # otherwise any two networks are equal to 1e-4
+        torch.testing.assert_close(ours(images), expected, atol=1e-4, rtol=1e-4)
 
 
 @given(channels=st.floats(1, 2000), divisor=st.sampled_from([1, 2, 4, 8, 16]))
@@ -122,7 +129,7 @@ def test_published_weights_of_resnet20_classify_the_images_they_were_trained_on(
     names = [name for name in model.state_dict() if "num_batches" not in name]
     state = model.state_dict() | dict(zip(names, theirs.values(), strict=True))
     model.load_state_dict(state)
-    table = parquet.read_table(folder() / "cifar10-lossless1k.parquet").slice(0, 500).to_pydict()
+    table = parquet.read_table(folder() / "cifar10-lossless1k.parquet").to_pydict()
     pixels = [
         torch.frombuffer(bytearray(Image.open(io.BytesIO(_bytes(image))).convert("RGB").tobytes()), dtype=torch.uint8)
         for image in table["image"]
@@ -131,7 +138,7 @@ def test_published_weights_of_resnet20_classify_the_images_they_were_trained_on(
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     with torch.inference_mode():
         found = model((images - mean.view(3, 1, 1)) / std.view(3, 1, 1)).argmax(1)
-    assert (found == torch.tensor(table["label"])).float().mean() > 0.97
+    assert (found == torch.tensor(table["label"])).float().mean() >= 0.97
 
 
 def _bytes(image: Any) -> bytes:
