@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,9 +15,25 @@ from shared.ledger.printed import parse_printed
 from shared.schema import Strict, validated
 from shared.training.recipe import Protocol, load_protocols
 
-Quantity = Literal["params", "macs", "top1", "top5", "ap", "latency_ms", "mse", "ordering", "outputs"]
+Counted = Literal["params", "macs", "adder_taps", "multiplications", "additions", "energy_mj"]
+Measured = Literal[
+    "top1",
+    "top5",
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_s",
+    "ap_m",
+    "ap_l",
+    "map50",
+    "latency_ms",
+    "fps",
+    "mse",
+    "ordering",
+    "outputs",
+]
 Confidence = Literal["read", "read_secondary", "digitised", "recalled", "computed", "derived"]
-COUNTED = ("params", "macs")
+COUNTED = get_args(Counted)
 Arguments = dict[str, bool | int | float | str]
 TestName = Annotated[str, Field(pattern=r"^tests/.+\.py::test_\w+$")]
 
@@ -95,7 +111,7 @@ class Claim(Strict):
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
     where: str
     row: str
-    quantity: Quantity
+    quantity: Counted | Measured
     says: str
     confidence: Confidence
     check: Check

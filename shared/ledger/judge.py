@@ -7,6 +7,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -121,7 +122,7 @@ def _variant(slug: str, claim: Claim, check: CountCheck, printed: Printed) -> st
     return f"with {arguments} we count {printed.like(value)}"
 
 
-def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int:
+def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int | Fraction:
     try:
         found = count_model(slug, check.model, args, check.input, check.classes)
     except (KeyError, TypeError, ValueError) as error:
@@ -129,9 +130,8 @@ def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int
             f"{_file(slug)}: claim `{claim.id}`: cannot build `{check.model}` with {args} ({error}); "
             f"see `papertrail models {slug}`"
         ) from error
-    if claim.quantity == "params":
-        return found.params
-    return found.macs * (2 if check.convention == "two operations" else 1)
+    value: int | Fraction = getattr(found, claim.quantity)
+    return value * 2 if claim.quantity == "macs" and check.convention == "two operations" else value
 
 
 def count_model(

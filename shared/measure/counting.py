@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+PICOJOULES_ADDITION, PICOJOULES_MULTIPLICATION = Fraction("0.9"), Fraction("3.7")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -40,6 +42,14 @@ class Count:
     def additions(self) -> int:
         """One for each MAC, two for each adder tap."""
         return self.macs + 2 * self.adder_taps
+
+    @property
+    def energy_mj(self) -> Fraction:
+        """Millijoules of 32-bit arithmetic alone, memory left out: 0.9 pJ an addition and 3.7 pJ a multiplication.
+
+        45 nm, as Horowitz (ISSCC 2014) gives them.
+        """
+        return (PICOJOULES_ADDITION * self.additions + PICOJOULES_MULTIPLICATION * self.multiplications) / 10**9
 
 
 def count(model: nn.Module, shape: tuple[int, int, int]) -> Count:
