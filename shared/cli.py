@@ -283,6 +283,25 @@ def sync(
 
 
 @app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine lacks, and the command that mends it; status 1 when something is missing."""
+    from dataclasses import asdict
+
+    from shared.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            remedy = f"\n    {finding.remedy}" if finding.remedy else ""
+            print(f"{finding.state:>8}  {finding.part}: {finding.detail}{remedy}")
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None, as_json: Json = False
 ) -> None:

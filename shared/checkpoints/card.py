@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,6 +129,15 @@ def find(ref: str) -> Path:
         raise UsageError(f"no checkpoint `{ref}`; there are {', '.join(known) or 'none yet'}")
     slug, name = ref.split("/")
     return folder(slug) / f"{name}.json"
+
+
+HEADLINES = {"top1": "top-1 {:.2f} %", "ap": "AP {:.2f} %", "map50": "mAP at IoU 0.5 {:.2f} %"}
+
+
+def headline(metrics: Mapping[str, float]) -> str:
+    """What a run is told by, with its unit: the first of top-1 accuracy, COCO's AP and VOC's mAP that it has."""
+    name = next(name for name in HEADLINES if name in metrics)
+    return HEADLINES[name].format(metrics[name])
 
 
 def _sealed(content: dict[str, Any]) -> str:

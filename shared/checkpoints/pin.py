@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML, YAMLError
 
-from shared.checkpoints.card import LICENCE, Card, Golden, Record, cards, folder, seal
+from shared.checkpoints.card import LICENCE, Card, Golden, Record, cards, folder, headline, seal
 from shared.checkpoints.load import build, fill, noise
 from shared.checkpoints.weights import content_digest, load_weights, serialise
 from shared.errors import PapertrailError, UsageError
@@ -135,7 +135,6 @@ def _declare(card: Card, pipeline: Path, stream: Any) -> None:
     content.setdefault("artifacts", {})[card.name] = {
         "path": f"checkpoints/{card.name}.safetensors",
         "type": "model",
-        "desc": f"{card.model}, protocol {card.protocol}, seed {card.seed}: "
-        f"top-1 {card.metrics['top1']:.2f} % on {card.data}",
+        "desc": f"{card.model}, protocol {card.protocol}, seed {card.seed}: {headline(card.metrics)} on {card.data}",
     }
     yaml.dump(content, stream)

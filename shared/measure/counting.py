@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 PICOJOULES_ADDITION, PICOJOULES_MULTIPLICATION = Fraction("0.9"), Fraction("3.7")
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,13 @@ def count(model: nn.Module, shape: tuple[int, int, int]) -> Count:
         totals["activations"] += output.numel()
 
     for layer in twin.modules():
-        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)) or hasattr(layer, "adder_taps"):
+        if _multiplies(layer) or hasattr(layer, "adder_taps"):
             layer.register_forward_hook(visit)
     with torch.no_grad():
         twin(torch.empty(1, *shape, device="meta"))
     return Count(params=sum(parameter.numel() for parameter in model.parameters()), **totals)
+
+
+def _multiplies(layer: Any) -> bool:
+    """A linear layer or a convolution, also one of another library: what has a kernel size and weights."""
+    return isinstance(layer, nn.Linear) or (hasattr(layer, "kernel_size") and hasattr(layer, "weight"))

@@ -9,23 +9,31 @@ import torch
 from torch import nn
 
 from shared.errors import PapertrailError
+from shared.layers.adder import adaptive_gradients
 from shared.training.recipe import Optimiser, Schedule
 
 NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def build_optimiser(model: nn.Module, spec: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser over two parameter groups: with weight decay, and spared from it."""
+    """The optimiser over two parameter groups, with weight decay and spared from it.
+
+    Before each step adder layers get their adaptive gradients.
+    """
     spared = _spared(model, spec.spare)
     decayed = [p for name, p in model.named_parameters() if p.requires_grad and name not in spared]
     others = [p for name, p in model.named_parameters() if p.requires_grad and name in spared]
     groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
+    optimiser: torch.optim.Optimizer
     if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)
-    if spec.name == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps)
-    return torch.optim.RMSprop(groups, lr=spec.lr, momentum=spec.momentum, alpha=spec.alpha, eps=spec.eps)
+        optimiser = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)
+    elif spec.name == "adamw":
+        optimiser = torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps)
+    else:
+        optimiser = torch.optim.RMSprop(groups, lr=spec.lr, momentum=spec.momentum, alpha=spec.alpha, eps=spec.eps)
+    adaptive_gradients(optimiser, model)
+    return optimiser
 
 
 def _spared(model: nn.Module, rules: tuple[str, ...]) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
 from shared import datasets
 from shared.datasets.augment import Augment
@@ -82,6 +82,43 @@ class Recipe(Strict):
             raise ValueError("give either `epochs` or `steps`")
         return self
 
+    @property
+    def task(self) -> Literal["classification"]:
+        """What kind of network the recipe trains."""
+        return "classification"
+
+
+class DetectionRecipe(Strict):
+    """How a detector is trained: MMDetection's Runner makes `epochs` passes over the training split.
+
+    Attributes:
+        size: (width, height) of the box that an image is scaled to fit, its aspect ratio kept.
+        flip: how often an image is mirrored.
+        clip: the largest gradient norm; none when it is not given.
+        evaluate_divergence: a loss that is not finite ends the run with the weights of that moment as its result. Where
+            divergence itself is what a claim is about; anywhere else it is an error.
+    """
+
+    task: Literal["detection"]
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    optimiser: Optimiser
+    schedule: Schedule = Schedule()
+    size: tuple[PositiveInt, PositiveInt]
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    clip: PositiveFloat | None = None
+    evaluate_divergence: bool = False
+
+
+def _task(value: object) -> str:
+    named = value.get("task", "classification") if isinstance(value, dict) else getattr(value, "task", "classification")
+    return "detection" if named == "detection" else "classification"
+
+
+AnyRecipe = Annotated[
+    Annotated[Recipe, Tag("classification")] | Annotated[DetectionRecipe, Tag("detection")], Discriminator(_task)
+]
+
 
 class Hardware(Strict):
     """Where Lightning runs it; `batch_size` of the recipe is the total over all devices and nodes."""
@@ -114,7 +151,7 @@ class Protocol(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: PositiveInt = 1
     arms: dict[ArmName, Arm]
-    recipe: Recipe
+    recipe: AnyRecipe
     trainer: Hardware = Hardware()
     sources: dict[str, str] = {}
 
@@ -140,8 +177,24 @@ def load_protocol(path: Path, name: str) -> Protocol:
     return protocols[name]
 
 
+def classification(recipe: Recipe | DetectionRecipe) -> Recipe:
+    """The recipe of a classifier; UsageError when it is a detector's."""
+    if isinstance(recipe, DetectionRecipe):
+        raise UsageError("this protocol trains a detector: `python -m shared.detection` runs it")
+    return recipe
+
+
+def detection(recipe: Recipe | DetectionRecipe) -> DetectionRecipe:
+    """The recipe of a detector; UsageError when it is a classifier's."""
+    if isinstance(recipe, Recipe):
+        raise UsageError("this protocol trains a classifier: `python -m shared.training` runs it")
+    return recipe
+
+
 def input_shape(protocol: Protocol) -> tuple[int, int, int]:
     """What the network sees, (C, H, W): the data set's images, or the recipe's crop of them."""
+    if isinstance(protocol.recipe, DetectionRecipe):
+        return (3, protocol.recipe.size[1], protocol.recipe.size[0])
     shape = datasets.spec(protocol.data).shape
     crop = protocol.recipe.augment.random_resized_crop
     return shape if crop is None else (shape[0], crop.size, crop.size)

@@ -15,6 +15,7 @@ import platform
 import shutil
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from shared import datasets
+from shared.checkpoints.card import headline
 from shared.checkpoints.load import build
 from shared.checkpoints.weights import save_weights
 from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT, git_commit, lock_hash, read_json, sha256_file, write_json, write_text
 from shared.training.callbacks import Curves
-from shared.training.recipe import Arm, Protocol, input_shape, load_protocol
+from shared.training.recipe import Arm, Protocol, Recipe, classification, input_shape, load_protocol
 from shared.training.standin import stand_in
 from shared.training.task import ClassificationTask
 
@@ -77,12 +79,18 @@ class Run:
             "seed": self.seed,
             "recipe": self.protocol.recipe.model_dump(mode="json"),
             "trainer": self.protocol.trainer.model_dump(mode="json"),
-            "sources_digest": _sources_digest(self.paper),
+            "sources_digest": _sources_digest(self.paper, self.protocol.recipe.task),
         }
 
 
 def train_arm(
-    paper: str, protocol_name: str, arm_name: str, *, seed: int | None = None, runs: Path | None = None
+    paper: str,
+    protocol_name: str,
+    arm_name: str,
+    *,
+    seed: int | None = None,
+    runs: Path | None = None,
+    fit: Fit | None = None,
 ) -> dict[str, Any]:
     """Train one arm with every seed of its protocol (or with `seed` alone) and sum its metrics up.
 
@@ -92,22 +100,20 @@ def train_arm(
         arm_name: an arm of that protocol.
         seed: train only this seed and write no summary: a share of the work of one machine among several.
         runs: where runs are kept; papers/<slug>/runs when not given.
+        fit: trains one run in its folder, going on with what an interrupted one left there; a classifier's when not
+            given (a detector's is `shared.detection.fit.fit`).
 
     Returns:
         Per metric the mean, the standard deviation (n - 1) and the value of each seed.
     """
-    protocol = load_protocol(ROOT / "papers" / paper / "params.yaml", protocol_name)
-    if arm_name not in protocol.arms:
-        raise UsageError(
-            f"papers/{paper}: protocol `{protocol_name}` has no arm `{arm_name}`; it has {', '.join(protocol.arms)}"
-        )
+    protocol = protocol_with(paper, protocol_name, arm_name)
     folder = (runs or ROOT / "papers" / paper / "runs") / protocol_name / arm_name
     seeds = protocol.seeds if seed is None else [seed]
     if LAUNCHED_FOR in os.environ and _rank():
         seeds = [int(os.environ[LAUNCHED_FOR])]
     for one in seeds:
         os.environ[LAUNCHED_FOR] = str(one)
-        train_run(Run(paper, protocol_name, protocol, arm_name, one), folder / "seeds" / str(one))
+        train_run(Run(paper, protocol_name, protocol, arm_name, one), folder / "seeds" / str(one), fit)
     if seed is not None or _rank():
         return {}
     for stale in (folder / "seeds").iterdir():
@@ -116,25 +122,26 @@ def train_arm(
     return _summarise(folder, seeds)
 
 
-def train_run(run: Run, folder: Path) -> None:
+def train_run(run: Run, folder: Path, fit: Fit | None = None) -> None:
     """Train one run in `folder`, or go on with it; a finished run of an equal plan is kept.
 
     Raises:
         PapertrailError: the folder is in use by another process, or cannot be written.
         DivergedError: the loss is not finite.
     """
+    fit = fit or _fit
     if _finished(run, folder):
         print(f"{folder}: already trained under this plan", flush=True)
         return
     if _rank():  # a further DDP process: rank 0 holds the lock and writes the files
-        _fit(run, folder)
+        fit(run, folder)
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent.parent / f".seed{folder.name}.lock", timeout=0):
             _prepare(run, folder)
             started = time.time()
-            outcome = _fit(run, folder)
+            outcome = fit(run, folder)
             _write_result(run, folder, outcome, time.time() - started)
     except Timeout as error:
         raise PapertrailError(f"{folder}: another process is training here; wait until it ends") from error
@@ -144,28 +151,25 @@ def train_run(run: Run, folder: Path) -> None:
 
 def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
     """Two training steps and one evaluation of the recipe on stand-in data of the real shape; writes nothing."""
-    protocol = load_protocol(ROOT / "papers" / paper / "params.yaml", protocol_name)
-    if arm_name not in protocol.arms:
-        raise UsageError(
-            f"papers/{paper}: protocol `{protocol_name}` has no arm `{arm_name}`; it has {', '.join(protocol.arms)}"
-        )
+    protocol = protocol_with(paper, protocol_name, arm_name)
+    recipe = classification(protocol.recipe)
     run = Run(paper, protocol_name, protocol, arm_name, protocol.seed)
     spec = datasets.spec(protocol.data)
     task = ClassificationTask(
         run.build(),
-        protocol.recipe,
+        recipe,
         classes=spec.classes,
         seed=run.seed,
         steps_per_epoch=FAST_STEPS,
         channels_last=protocol.trainer.channels_last,
     )
     seen = dataclasses.replace(spec, shape=input_shape(protocol))
-    data = stand_in(seen, protocol.recipe.augment, steps=FAST_STEPS, seed=run.seed)
+    data = stand_in(seen, recipe.augment, steps=FAST_STEPS, seed=run.seed)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=1,
         logger=False,
-        callbacks=_averaging(protocol),
+        callbacks=_averaging(recipe),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -178,7 +182,8 @@ def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
         )
 
 
-def _protocol_with(paper: str, protocol_name: str, arm_name: str) -> Protocol:
+def protocol_with(paper: str, protocol_name: str, arm_name: str) -> Protocol:
+    """The protocol; UsageError lists what there is when it, or the arm, does not exist."""
     path = ROOT / "papers" / paper / "params.yaml"
     protocol = load_protocol(path, protocol_name)
     if arm_name not in protocol.arms:
@@ -213,7 +218,9 @@ def _prepare(run: Run, folder: Path) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Outcome:
+class Outcome:
+    """What training gave: the network, the metrics (percent, or a loss), one row of curves for each epoch."""
+
     model: nn.Module
     metrics: dict[str, float]
     curves: list[dict[str, float]]
@@ -221,8 +228,11 @@ class _Outcome:
     device: str
 
 
-def _fit(run: Run, folder: Path) -> _Outcome:
-    recipe, hardware = run.protocol.recipe, run.protocol.trainer
+Fit = Callable[[Run, Path], Outcome]
+
+
+def _fit(run: Run, folder: Path) -> Outcome:
+    recipe, hardware = classification(run.protocol.recipe), run.protocol.trainer
     data = datasets.datamodule(
         run.protocol.data,
         batch_size=recipe.batch_size,
@@ -243,7 +253,7 @@ def _fit(run: Run, folder: Path) -> _Outcome:
     curves = Curves()
     callbacks: list[Callback] = [
         curves,
-        *_averaging(run.protocol),
+        *_averaging(recipe),
         ModelCheckpoint(folder, "resume", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     interactive = os.isatty(2)
@@ -277,21 +287,26 @@ def _fit(run: Run, folder: Path) -> _Outcome:
         raise KeyboardInterrupt
     trainer.validate(task, data, verbose=False)  # the last weights, also when `steps` ended within an epoch
     on_cuda = trainer.strategy.root_device.type == "cuda"
-    return _Outcome(
+    return Outcome(
         task.model,
         task.test_metrics(),  # every rank takes part in the sum
         curves.rows,
         len(curves.rows),
-        torch.cuda.get_device_name() if on_cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        torch.cuda.get_device_name() if on_cuda else processor(),
     )
 
 
-def _averaging(protocol: Protocol) -> list[Callback]:
-    decay = protocol.recipe.ema_decay
+def processor() -> str:
+    """The CPU as a record names it."""
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _averaging(recipe: Recipe) -> list[Callback]:
+    decay = recipe.ema_decay
     return [] if decay is None else [EMAWeightAveraging(decay=decay)]
 
 
-def _write_result(run: Run, folder: Path, outcome: _Outcome, seconds: float) -> None:
+def _write_result(run: Run, folder: Path, outcome: Outcome, seconds: float) -> None:
     weights = folder / "weights.safetensors"
     save_weights(weights, outcome.model.state_dict())
     record = read_json(folder / "plan.json") | {  # as it was at the start: sources may have changed since
@@ -307,7 +322,7 @@ def _write_result(run: Run, folder: Path, outcome: _Outcome, seconds: float) -> 
     }
     write_json(folder / "run.json", record)
     (folder / "resume.ckpt").unlink(missing_ok=True)
-    print(f"{folder}: top-1 {outcome.metrics['top1']:.2f} % after {outcome.epochs} epochs, {seconds:.0f} s", flush=True)
+    print(f"{folder}: {headline(outcome.metrics)} after {outcome.epochs} epochs, {seconds:.0f} s", flush=True)
 
 
 def _summarise(folder: Path, seeds: range | list[int]) -> dict[str, Any]:
@@ -332,10 +347,10 @@ def _summarise(folder: Path, seeds: range | list[int]) -> dict[str, Any]:
     return summary
 
 
-def _sources_digest(paper: str) -> str:
+def _sources_digest(paper: str, task: str) -> str:
     """A digest of the sources that can change a run: the core's and this paper's Python files."""
     digest = hashlib.sha256()
-    for part in ("datasets", "layers", "baselines", "training"):
+    for part in ("datasets", "layers", "baselines", "training", *(["detection"] if task == "detection" else [])):
         for file in sorted((ROOT / "shared" / part).rglob("*.py")):
             digest.update(file.read_bytes())
     for file in sorted((ROOT / "papers" / paper).glob("*.py")):

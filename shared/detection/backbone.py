@@ -1,0 +1,101 @@
+"""Our classification networks as MMDetection backbones: the same code, and the very weights that were pinned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from shared.checkpoints.card import find, read_card
+from shared.checkpoints.load import build, load_checkpoint
+from shared.errors import PapertrailError
+
+UNUSED = ("classifier", "pool", "head")  # behind the last tap of every network here
+
+
+@MODELS.register_module()
+class TapsBackbone(nn.Module):
+    """(N, 3, H, W) to the named outputs of a classification network, as a tuple of (N, C, h, w).
+
+    Args:
+        paper: the slug of the paper whose network it is.
+        model: a builder of its MODELS.
+        args: the builder's arguments.
+        taps: names of outputs of the network's `features`, in the order in which the neck wants them.
+        checkpoint: "<slug>/<name>" of pinned weights; their hashes are checked, and they must be of this very network.
+        norm_eval: keep the statistics of batch normalisation as they are also in training mode ("frozen" statistics).
+
+    Raises:
+        PapertrailError: the network has no such taps, or the checkpoint is of another network.
+    """
+
+    def __init__(
+        self,
+        paper: str,
+        model: str,
+        taps: tuple[str, ...] | list[str],
+        args: dict[str, Any] | None = None,
+        checkpoint: str | None = None,
+        norm_eval: bool = False,
+        init_cfg: None = None,
+    ) -> None:
+        super().__init__()
+        arguments = dict(args or {})
+        network: Any = _pinned(checkpoint, paper, model, arguments) if checkpoint else build(paper, model, arguments, 1)
+        if not hasattr(network, "features"):
+            raise PapertrailError(f"papers/{paper}: `{model}` has no `features` to take outputs from")
+        for name in UNUSED:
+            if hasattr(network, name):
+                delattr(network, name)
+        self.network = network
+        self.taps = tuple(taps)
+        self.norm_eval = norm_eval
+        found = _shapes(paper, model, arguments)
+        unknown = [tap for tap in self.taps if tap not in found]
+        if unknown:
+            raise PapertrailError(
+                f"papers/{paper}: `{model}` has no tap {', '.join(unknown)}; it has {', '.join(found)}"
+            )
+        self.out_channels = tuple(found[tap] for tap in self.taps)
+
+    def init_weights(self) -> None:
+        """Nothing to do: the network initialises itself, or came with its weights."""
+
+    def train(self, mode: bool = True) -> TapsBackbone:
+        """Training mode, but for statistics that are to stay as they are."""
+        super().train(mode)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) to one (N, C, h, w) for each tap."""
+        features = self.network.features(images)
+        return tuple(features[tap] for tap in self.taps)
+
+
+def out_channels(paper: str, model: str, args: dict[str, Any], taps: tuple[str, ...] | list[str]) -> list[int]:
+    """The channels of the named taps: what a neck's `in_channels` wants."""
+    found = _shapes(paper, model, args)
+    return [found[tap] for tap in taps]
+
+
+def _shapes(paper: str, model: str, args: dict[str, Any]) -> dict[str, int]:
+    with torch.device("meta"), torch.no_grad():
+        network: Any = build(paper, model, args, 1).eval()
+        return {name: output.shape[1] for name, output in network.features(torch.empty(1, 3, 64, 64)).items()}
+
+
+def _pinned(ref: str, paper: str, model: str, args: dict[str, Any]) -> nn.Module:
+    card = read_card(find(ref))
+    if (card.paper, card.model, card.args) != (paper, model, args):
+        raise PapertrailError(
+            f"{ref}: pinned weights of `{card.model}` with {card.args} of papers/{card.paper}, "
+            f"not of `{model}` with {args} of papers/{paper}; name another checkpoint or change the arguments"
+        )
+    return load_checkpoint(ref)[0].train()

@@ -1,0 +1,99 @@
+"""A detector of MMDetection as a plain network: from images to what its dense layers give.
+
+That is what can be counted, pinned and verified like any other network of this repository: no boxes are decoded and
+nothing is suppressed, so that the layers see the same amount of work for every image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PROPOSALS, MASKS = 1000, 100  # regions for each image, as MMDetection's own counting tool has them
+
+
+class DetectorNetwork(nn.Module):
+    """(N, 3, H, W) to (N, K): the mean over places, or over regions, of every channel that a head gives.
+
+    A second stage sees 1000 regions an image (a mask head 100, a detector with learned queries its own number). Which
+    regions they are plays no part in the amount of work: each is the first level of the neck, pooled to the region's
+    size.
+
+    Args:
+        detector: built by MMDetection.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector: Any = detector  # MMDetection's classes have no types
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, K)."""
+        with _deformable_on_meta() if images.is_meta else contextlib.nullcontext():
+            levels = self.detector.extract_feat(images)
+            if not hasattr(self.detector, "roi_head"):
+                outputs = _tensors(self.detector.bbox_head(levels))
+            elif isinstance(self.detector.roi_head.bbox_head, nn.ModuleList):
+                outputs = self._queried(levels)
+            else:
+                outputs = [*_tensors(self.detector.rpn_head(levels)), *self._second_stage(levels)]
+        return torch.cat([_summary(output, len(images)) for output in outputs], dim=1)
+
+    def _second_stage(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
+        head = self.detector.roi_head
+        extractor = head.bbox_roi_extractor.roi_layers[0]
+        outputs = _tensors(head.bbox_head(_regions(levels, PROPOSALS, extractor.output_size)))
+        if head.with_mask:
+            size = head.mask_roi_extractor.roi_layers[0].output_size
+            outputs += _tensors(head.mask_head(_regions(levels, MASKS, size)))
+        return outputs
+
+    def _queried(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
+        """The stages of Sparse R-CNN: learned queries, refined one stage after another."""
+        head, queries = self.detector.roi_head, self.detector.rpn_head
+        images, number = len(levels[0]), queries.num_proposals
+        features = queries.init_proposal_features.weight.expand(images, -1, -1)
+        outputs: list[Tensor] = []
+        for extractor, stage in zip(head.bbox_roi_extractor, head.bbox_head, strict=True):
+            regions = _regions(levels, number, extractor.roi_layers[0].output_size)
+            scores, boxes, features, _ = stage(regions, features)
+            outputs += [scores.flatten(0, 1), boxes.flatten(0, 1)]
+        return outputs
+
+
+def _regions(levels: tuple[Tensor, ...], number: int, size: tuple[int, int]) -> Tensor:
+    """(N * number, C, h, w): the same region `number` times for each image."""
+    return functional.adaptive_avg_pool2d(levels[0], size).repeat_interleave(number, dim=0)
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    """The tensors of a head's output, however it nests them."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    return [] if outputs is None else [tensor for output in outputs for tensor in _tensors(output)]
+
+
+def _summary(output: Tensor, images: int) -> Tensor:
+    """(N, channels): means over places (N, C, H, W) or over regions (N * regions, C[, h, w])."""
+    return output.reshape(images, -1, output.shape[1], *output.shape[2:]).transpose(1, 2).flatten(2).mean(2)
+
+
+@contextlib.contextmanager
+def _deformable_on_meta() -> Iterator[None]:
+    """Deformable convolutions (Dai et al. 2017) count as plain ones; mmcv has no form of them for the meta device."""
+    from mmcv.ops import DeformConv2d
+
+    def forward(layer: Any, x: Tensor, _: Tensor) -> Tensor:
+        return functional.conv2d(x, layer.weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    original = DeformConv2d.forward
+    DeformConv2d.forward = forward
+    try:
+        yield
+    finally:
+        DeformConv2d.forward = original
