@@ -1,0 +1,229 @@
+"""The adder layer (Chen et al., AdderNet, CVPR 2020): similarity by the sum of absolute differences, no multiplication.
+
+    Y[n, o, m] = - sum over the taps t of |X[n, m, t] - F[o, t]|                                        (equation 2)
+
+The taps of output position m are those of a convolution, and zero padding takes part in the sum.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+
+InputGradient = Literal["sign", "clip"]
+
+CHUNK = 2**22  # elements that the plain PyTorch path holds at once in each of its buffers
+
+
+def adder2d(
+    x: Tensor,
+    weight: Tensor,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    groups: int = 1,
+    input_gradient: InputGradient = "sign",
+) -> Tensor:
+    """-sum |X - F| over each window: (N, I, H, W) and (O, I / groups, kh, kw) to (N, O, H', W').
+
+    H' and W' are a convolution's. The backward pass is the papers', not the derivative:
+
+    - filters: sum over m of g (X - F), the full-precision gradient of CVPR 2020, equation 5;
+    - input, "sign": sum over o of g sign(F - X), which is the derivative;
+    - input, "clip": sum over o of g HardTanh(F - X), CVPR 2020, equations 6 and 7.
+
+    Under autocast it computes with float32.
+
+    Raises:
+        ValueError: shapes that do not fit each other, or an unknown `input_gradient`.
+    """
+    if input_gradient not in ("sign", "clip"):
+        raise ValueError(f'input_gradient is "sign" or "clip", not {input_gradient!r}')
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ValueError(f"the input and the filters have four dimensions, not {x.ndim} and {weight.ndim}")
+    if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise ValueError(
+            f"an input of {x.shape[1]} channels does not fit filters {tuple(weight.shape)} in {groups} groups"
+        )
+    return _adder2d(x, weight, _pair(stride), _pair(padding), groups, input_gradient == "clip")
+
+
+class Adder2d(nn.Module):
+    """An adder layer in the place of `nn.Conv2d`, without bias: (N, in, H, W) to (N, out, H', W').
+
+    The filters, (out, in / groups, kh, kw), are drawn from N(0, 1). See `adder2d` for the gradients, and
+    `adaptive_gradients` for the learning rate that belongs to them.
+
+    Raises:
+        ValueError: `groups` does not divide both channel counts, or an unknown `input_gradient`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        *,
+        input_gradient: InputGradient = "sign",
+    ) -> None:
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"{groups} groups do not divide {in_channels} and {out_channels} channels")
+        if input_gradient not in ("sign", "clip"):
+            raise ValueError(f'input_gradient is "sign" or "clip", not {input_gradient!r}')
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(stride)
+        self.padding = _pair(padding)
+        self.groups = groups
+        self.input_gradient = input_gradient
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the filters from N(0, 1)."""
+        nn.init.normal_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """-sum |X - F|: (N, in, H, W) to (N, out, H', W')."""
+        return adder2d(x, self.weight, self.stride, self.padding, self.groups, self.input_gradient)
+
+    def adder_taps(self, output: Tensor) -> int:
+        """Subtract-and-accumulate steps that gave `output`."""
+        return output.numel() * self.weight[0].numel()
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, groups={self.groups}, input_gradient={self.input_gradient!r}"
+        )
+
+
+def adaptive_gradients(optimiser: torch.optim.Optimizer, model: nn.Module, eta: float = 0.2) -> None:
+    """Give each adder layer of `model` the learning rate of CVPR 2020, equations 12 and 13.
+
+    Before every step of `optimiser` the gradient g of an `Adder2d` weight with k elements becomes eta sqrt(k) g / |g|;
+    a gradient of zero stays zero. Weight decay and momentum, if any, come after it. The step is the right place under
+    data parallelism, because there g is the mean over all processes: scaled on each device before the reduction, as the
+    official code does, the parts would lose their relative lengths.
+    """
+    weights = [layer.weight for layer in model.modules() if isinstance(layer, Adder2d)]
+
+    def scale(*_: Any) -> None:
+        for weight in weights:
+            if weight.grad is not None:
+                length = torch.linalg.vector_norm(weight.grad).clamp_min(1e-12)
+                weight.grad.mul_(eta * math.sqrt(weight.numel()) / length)
+
+    optimiser.register_step_pre_hook(scale)
+
+
+@torch.library.custom_op("papertrail::adder2d", mutates_args=())
+def _adder2d(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool) -> Tensor:
+    return chunked(x, weight, stride, padding, groups)
+
+
+@_adder2d.register_fake
+def _(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool) -> Tensor:
+    return x.new_empty(functional.conv2d(x, weight, None, stride, padding, 1, groups).shape)
+
+
+@torch.library.custom_op("papertrail::adder2d_input_gradient", mutates_args=())
+def _input_gradient(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool
+) -> Tensor:
+    return chunked_input_gradient(gradient, x, weight, stride, padding, groups, clip)
+
+
+@_input_gradient.register_fake
+def _(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool
+) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, *ctx.how = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = ctx.saved_tensors
+    stride, padding, groups, clip = ctx.how
+    for_x = for_weight = None
+    if ctx.needs_input_grad[0]:
+        for_x = _input_gradient(gradient, x, weight, stride, padding, groups, clip)
+    if ctx.needs_input_grad[1]:
+        # sum over m of g (X - F): what a convolution's filters would get, less F times the sum of g.
+        products = conv2d_weight(x, list(weight.shape), gradient, stride, padding, 1, groups)
+        for_weight = products - weight * gradient.sum((0, 2, 3))[:, None, None, None]
+    return for_x, for_weight, None, None, None, None
+
+
+_adder2d.register_autograd(_backward, setup_context=_remember)
+for _device in ("cpu", "cuda"):
+    _adder2d.register_autocast(_device, torch.float32)
+
+
+def chunked(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:
+    """The layer in plain PyTorch, for any device and floating type, a few windows at a time."""
+    taps = weight[0].numel()
+    height, width = _output_size(x, weight, stride, padding)
+    y = x.new_empty(len(x), len(weight), height, width)
+    step = max(1, CHUNK // (taps * height * width))
+    for images, (of_x, filters) in itertools.product(range(0, len(x), step), _groups(x, weight, groups)):
+        part = slice(images, images + step)
+        windows = functional.unfold(x[part, of_x], weight.shape[2:], padding=tuple(padding), stride=tuple(stride))
+        distances = torch.cdist(windows.transpose(1, 2).contiguous(), weight[filters].flatten(1), p=1)
+        y[part, filters] = -distances.transpose(1, 2).unflatten(2, (height, width))
+    return y
+
+
+def chunked_input_gradient(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool
+) -> Tensor:
+    """The input's gradient in plain PyTorch, for any device and floating type, a few windows at a time."""
+    height, width = _output_size(x, weight, stride, padding)
+    for_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    how = {"kernel_size": weight.shape[2:], "padding": tuple(padding), "stride": tuple(stride)}
+    for image, (of_x, filters) in itertools.product(range(len(x)), _groups(x, weight, groups)):
+        kernels = weight[filters].flatten(1)
+        windows = functional.unfold(x[image, of_x], **how)
+        g = gradient[image, filters].flatten(1)
+        for_windows = torch.empty_like(windows)
+        step = max(1, CHUNK // kernels.numel())
+        for first in range(0, height * width, step):
+            part = slice(first, first + step)
+            slopes = kernels[:, :, None] - windows[None, :, part]
+            slopes = slopes.clamp_(-1, 1) if clip else slopes.sign_()
+            for_windows[:, part] = slopes.mul_(g[:, None, part]).sum(0)
+        for_x[image, of_x] = functional.fold(for_windows, x.shape[2:], **how)
+    return for_x
+
+
+def _groups(x: Tensor, weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
+    """For each group its channels of the input and its filters."""
+    into, out = x.shape[1] // groups, len(weight) // groups
+    return [(slice(g * into, (g + 1) * into), slice(g * out, (g + 1) * out)) for g in range(groups)]
+
+
+def _output_size(x: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> tuple[int, int]:
+    height, width = (
+        (size + 2 * pad - kernel) // step + 1
+        for size, kernel, step, pad in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
+    )
+    return height, width
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
