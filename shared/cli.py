@@ -18,8 +18,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# What a model is counted for when its paper does not say what it was made for: the image (C, H, W) and the classes.
-IMAGENET = ((3, 224, 224), 1000)
 
 
 def main() -> None:
@@ -56,13 +54,14 @@ def models(paper: Slug, as_json: Json = False) -> None:
     """The models that a paper can build, with their arguments."""
     import inspect
 
-    package = _package(paper)
+    from shared.builders import models
+
+    _package(paper)
     rows: list[dict[str, Any]] = []
-    for name, builder in package.MODELS.items():
-        shape, classes = package.DEFAULTS.get(name, IMAGENET)
-        defaults = {key: parameter.default for key, parameter in inspect.signature(builder).parameters.items()}
+    for name, model in models(paper).items():
+        defaults = {key: parameter.default for key, parameter in inspect.signature(model.build).parameters.items()}
         arguments = {key: value for key, value in defaults.items() if isinstance(value, bool | int | float | str)}
-        rows.append({"model": name, "input": list(shape), "classes": classes, "arguments": arguments})
+        rows.append({"model": name, "input": list(model.input), "classes": model.classes, "arguments": arguments})
     if as_json:
         return print_json(rows)
     for row in rows:
@@ -81,11 +80,12 @@ def count(
     """What a model costs: parameters, MACs, additions."""
     import torch
 
+    from shared.builders import made_for
     from shared.checkpoints.load import build
     from shared.measure import count as measured
 
-    package = _package(paper)
-    shape, usual = package.DEFAULTS.get(model, IMAGENET)
+    _package(paper)
+    shape, usual = made_for(paper, model)
     shape = shape_of(image) if image else shape
     args = settings_of(settings)
     with torch.device("meta"):
@@ -108,6 +108,7 @@ def count(
         "adder_taps": found.adder_taps,
         "multiplications": found.multiplications,
         "additions": found.additions,
+        "energy_mj": float(found.energy_mj),
         "activations": found.activations,
     }
     print_json(row) if as_json else print_rows(row)
@@ -244,11 +245,15 @@ def data(
 ) -> None:
     """Fetch, verify and describe a data set, or list them."""
     from shared import datasets
+    from shared.detection.sets import SETS
 
     if name is None:
-        names = list(datasets.DATASETS)
+        names = [*datasets.DATASETS, *SETS]
         return print_json(names) if as_json else print("\n".join(names))
-    found = datasets.describe(name) if look else datasets.prepare(name)
+    if name in SETS:
+        found = SETS[name].describe() if look else SETS[name].verify()
+    else:
+        found = datasets.describe(name) if look else datasets.prepare(name)
     if as_json:
         return print_json(found)
     print_rows({key: value for key, value in found.items() if key not in ("files", "bibtex")})

@@ -27,7 +27,7 @@ def validated(model: type[Model], value: object, where: str) -> Model:
 
 
 def _plain(fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
+    key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("<"))  # <kind>: which of a union
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct its spelling"
     return f"{key}: {fault['msg']} (found {str(fault['input'])[:60]!r})"

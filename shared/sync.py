@@ -61,8 +61,8 @@ def _wanted(stage: Any) -> list[str]:
 def imported(module: str, paper: str | None) -> tuple[str, ...]:
     """The files, relative to the root, that `python -m module papers/<paper>` imports, in alphabetical order.
 
-    A paper's package is imported by its name in the command, and its figures are run as a notebook: no import statement
-    shows either.
+    A paper's package and its detectors are imported by the name in the command, and its figures are run as a notebook:
+    no import statement shows that.
     """
     graph = _graph()
     runnable = module if f"{module}.__main__" not in graph.modules else f"{module}.__main__"
@@ -71,6 +71,8 @@ def imported(module: str, paper: str | None) -> tuple[str, ...]:
         starts |= {f"papers.{paper}", "papers"}
     if paper and module == "shared.notebook":
         starts.add(f"papers.{paper}.figures")
+    if paper and module != "shared.training" and f"papers.{paper}.detectors" in graph.modules:
+        starts.add(f"papers.{paper}.detectors")
     found: set[str] = set()
     for start in starts:
         for name in {start, *graph.find_upstream_modules(start)}:

@@ -21,6 +21,7 @@ from shared import cli, datasets, ledger
 from shared.checkpoints import card
 from shared.checkpoints.weights import save_weights
 from shared.console import settings_of, shape_of
+from shared.detection.sets import SETS
 from shared.errors import DataError, PapertrailError, UsageError
 
 from .shared.checkpoints.conftest import ARGS, make_run
@@ -133,13 +134,16 @@ def document(result: tuple[int, str, str]) -> Any:
     return json.loads(out)
 
 
+NOT_WHOLE = ("paper", "model", "args", "input", "energy_mj")
+
+
 def test_count_gives_whole_numbers(papertrail: Papertrail) -> None:
     row = document(papertrail("count", "ghostnet", "ghostnet", "--set", "width=1.3", "--json"))
     assert row["input"] == [3, 224, 224] and row["classes"] == 1000 and row["args"] == {"width": 1.3}
     assert row["params"] == sum(weight.numel() for weight in MODELS["ghostnet"](width=1.3).parameters())
     assert 7.2e6 < row["params"] < 7.5e6 and 220e6 < row["macs"] < 230e6
     assert (row["adder_taps"], row["additions"], row["multiplications"]) == (0, row["macs"], row["macs"])
-    assert all(isinstance(value, int) for key, value in row.items() if key not in ("paper", "model", "args", "input"))
+    assert all(isinstance(value, int) for key, value in row.items() if key not in NOT_WHOLE)
 
 
 def test_count_takes_the_image_and_the_classes(papertrail: Papertrail) -> None:
@@ -172,7 +176,7 @@ def test_papers_and_ledger_agree(papertrail: Papertrail, monkeypatch: pytest.Mon
 def test_data_verifies_and_describes(papertrail: Papertrail) -> None:
     found = document(papertrail("data", "mnist5k", "--json"))
     assert found["counts"] == {"train": 4000, "test": 1000} and found["missing"] == []
-    assert document(papertrail("data", "--json")) == list(datasets.DATASETS)
+    assert document(papertrail("data", "--json")) == [*datasets.DATASETS, *SETS]
     assert "counts: train 4,000, test 1,000\n" in papertrail("data", "mnist5k", "--look")[1]
 
 

@@ -42,6 +42,8 @@ SMALL: tuple[Row, ...] = (
     (5, 576, 96, True, True, 1),
 )
 HEADS = {"large": 1280, "small": 1024}
+# Layers, the stem being 0, whose outputs a detector takes: the last at each of the strides 4, 8, 16 and 32.
+TAPS = {"large": (3, 6, 12, 15), "small": (1, 3, 8, 11)}
 
 
 class Bottleneck(nn.Module):
@@ -92,11 +94,22 @@ class MobileNetV3(nn.Module):
         last = make_divisible(rows[-1][1] * width, 8)
         layers.append(conv_bn(channels, last, 1, act=nn.Hardswish))
         self.layers = nn.Sequential(*layers)
+        self.taps = TAPS[size]
         self.pool = nn.AdaptiveAvgPool2d(1)
         hidden = HEADS[size]
         self.classifier = nn.Sequential(
             nn.Linear(last, hidden), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(hidden, classes)
         )
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The last outputs at strides 4, 8, 16 and 32, named "stage1" to "stage4"."""
+        x = images
+        found: dict[str, Tensor] = {}
+        for number, layer in enumerate(self.layers[: self.taps[-1] + 1]):
+            x = layer(x)
+            if number in self.taps:
+                found[f"stage{len(found) + 1}"] = x
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, in_channels, H, W)."""

@@ -134,9 +134,14 @@ def find(ref: str) -> Path:
 HEADLINES = {"top1": "top-1 {:.2f} %", "ap": "AP {:.2f} %", "map50": "mAP at IoU 0.5 {:.2f} %"}
 
 
+def headline_metric(metrics: Mapping[str, float]) -> str:
+    """What a run is told by: the first of top-1 accuracy, COCO's AP and VOC's mAP that it has."""
+    return next(name for name in HEADLINES if name in metrics)
+
+
 def headline(metrics: Mapping[str, float]) -> str:
-    """What a run is told by, with its unit: the first of top-1 accuracy, COCO's AP and VOC's mAP that it has."""
-    name = next(name for name in HEADLINES if name in metrics)
+    """The headline metric with its value and unit."""
+    name = headline_metric(metrics)
     return HEADLINES[name].format(metrics[name])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared import datasets
 from shared.checkpoints.card import Card, find, read_card
+from shared.detection.sets import any_spec
 from shared.paper import Paper, load_paper
 
 # Braces have names of their own because BibTeX counts them, escaped or not.
@@ -26,7 +26,7 @@ def cite(ref: str) -> str:
     if "/" not in ref:
         return of_paper(load_paper(ref))
     card = read_card(find(ref))
-    return "\n\n".join([of_paper(load_paper(card.paper)), of_weights(card), datasets.spec(card.data).bibtex.strip()])
+    return "\n\n".join([of_paper(load_paper(card.paper)), of_weights(card), any_spec(card.data).bibtex.strip()])
 
 
 def of_paper(paper: Paper) -> str:

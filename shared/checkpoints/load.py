@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from shared.builders import models
 from shared.checkpoints.card import Card, find, read_card
 from shared.checkpoints.weights import content_digest, load_weights
 from shared.errors import PapertrailError, UsageError
@@ -38,21 +37,22 @@ def rebuild(card: Card, state: dict[str, Tensor], source: Path) -> nn.Module:
 
 
 def build(slug: str, model: str, args: dict[str, Any], classes: int, channels: int = COLOUR_CHANNELS) -> nn.Module:
-    """A network of a paper's MODELS; only images that are not in colour need a builder with `in_channels`.
+    """A network of a paper; only images that are not in colour need a builder with `in_channels`.
 
     Raises:
         UsageError: no such builder, or an argument that it does not have; the message lists what there is.
     """
-    builders: dict[str, Callable[..., nn.Module]] = importlib.import_module(f"papers.{slug}").MODELS
-    if model not in builders:
-        raise UsageError(f"papers/{slug}: no model `{model}`; there are {', '.join(builders)}")
-    parameters = inspect.signature(builders[model]).parameters
+    known = models(slug)
+    if model not in known:
+        raise UsageError(f"papers/{slug}: no model `{model}`; there are {', '.join(known)}")
+    builder = known[model].build
+    parameters = inspect.signature(builder).parameters
     extra = {} if channels == COLOUR_CHANNELS else {"in_channels": channels}
     for name in (*args, *extra):
         if name not in parameters:
             raise UsageError(f"papers/{slug}: `{model}` takes no `{name}`; it takes {', '.join(parameters)}")
     try:
-        return builders[model](**args, **extra, classes=classes)
+        return builder(**args, **extra, classes=classes)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"papers/{slug}: `{model}` cannot be built with {args}: {error}") from error
 

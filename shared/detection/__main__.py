@@ -26,7 +26,7 @@ def main() -> int:
         if given.fast:
             standin.fast_check(paper, given.protocol, given.arm)
         else:
-            run.train_arm(paper, given.protocol, given.arm, seed=given.seed, fit=fit.fit)
+            run.train_arm(paper, given.protocol, given.arm, seed=given.seed, kind=fit.DetectionRun)
     except PapertrailError as error:
         print(f"papertrail: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

@@ -6,6 +6,8 @@ import contextlib
 import copy
 import io
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from shared.detection.network import DetectorNetwork
@@ -25,8 +27,9 @@ REMEDY = "`make detection` installs it (see `papertrail doctor`)"
 def require() -> None:
     """Import MMDetection; PapertrailError says how to get what is missing."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # mmcv's deprecation notes
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # of their own state
             import mmcv.ops  # noqa: F401
+            import mmdet.datasets
             import mmdet.models  # noqa: F401
     except ImportError as error:
         raise PapertrailError(f"detectors need MMDetection and mmcv's operators ({error}); {REMEDY}") from error
@@ -54,6 +57,37 @@ def detector(config: dict[str, Any], classes: int) -> DetectorNetwork:
 
     complete = {"data_preprocessor": PREPROCESSOR} | copy.deepcopy(config)
     return DetectorNetwork(MODELS.build(ConfigDict(_with_classes(complete, classes))))
+
+
+def base_model(name: str) -> dict[str, Any]:
+    """A model dictionary of MMDetection's own configurations, `_base_/models/<name>.py`."""
+    require()
+    import mmdet
+    from mmengine.config import Config
+
+    file = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "models" / f"{name}.py"
+    return Config.fromfile(file).model.to_dict()
+
+
+def on_backbone(
+    config: dict[str, Any], paper: str, model: str, args: dict[str, Any], taps: Sequence[str], **options: Any
+) -> dict[str, Any]:
+    """The model dictionary with one of our networks for a backbone, and a neck that fits it.
+
+    Args:
+        config: a model dictionary with a neck.
+        paper: the slug of the paper whose network it is.
+        model: a builder of its MODELS.
+        args: the builder's arguments.
+        taps: names of the network's features.
+        options: further arguments of TapsBackbone.
+    """
+    require()
+    from shared.detection.backbone import out_channels
+
+    network = {"paper": paper, "model": model, "args": args, "taps": list(taps)}
+    neck = config["neck"] | {"in_channels": out_channels(**network)}
+    return config | {"backbone": {"type": "TapsBackbone", **network, **options}, "neck": neck}
 
 
 def _with_classes(part: Any, classes: int) -> Any:

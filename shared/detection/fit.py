@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from shared.datasets.spec import DatasetSpec, SplitName
 from shared.detection.build import require
 from shared.detection.metrics import evaluate
 from shared.detection.network import DetectorNetwork
@@ -26,29 +28,46 @@ RESUME = "resume.ckpt"
 Detection = dict[str, Any]  # image_id, category_id, bbox (x, y, width, height) in pixels of the image, score
 
 
-def fit(run: Run, folder: Path) -> Outcome:
-    """Train the detector of a run, or go on with it, and evaluate it on the test split.
+class DetectionRun(Run):
+    """One detector with one seed."""
 
-    Randomness is a function of (seed, epoch), so that a run killed anywhere and resumed ends equal to one that was not
-    (on a CPU). The detections are kept in detections.json, as the COCO tools read them; a run that diverged has none.
+    @property
+    def spec(self) -> DatasetSpec:
+        """The data set of this run."""
+        return detection_set(self.protocol.data).spec
 
-    Raises:
-        PapertrailError: the loss is not finite, unless the recipe says that this is a result.
-        DataError: the data are missing or damaged.
-    """
-    require()
-    recipe, images = detection(run.protocol.recipe), detection_set(run.protocol.data)
+    def fit(self, folder: Path) -> Outcome:
+        """Train the detector, going on with what an interrupted run left in `folder`, and evaluate the last weights.
+
+        Randomness is a function of (seed, epoch), so that a run killed anywhere and resumed ends equal to one that was
+        not (on a CPU). The detections on the test split are kept in detections.json, as the COCO tools read them; a run
+        that diverged has none.
+
+        Raises:
+            PapertrailError: the loss is not finite, unless the recipe says that this is a result.
+            DataError: the data are missing or damaged.
+        """
+        require()
+        recipe, images = detection(self.protocol.recipe), detection_set(self.protocol.data)
+        images.prepare()
+        network = self.build()
+        assert isinstance(network, DetectorNetwork)
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
+            warnings.simplefilter("ignore")  # of the libraries, about each other's versions
+            progress = _train(network, recipe, images, self.seed, folder, scratch)
+            found = [] if progress.diverged else predict(network, recipe, images)
+        write_json(folder / "detections.json", found)
+        device = next(network.parameters()).device
+        name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
+        return Outcome(network, evaluate(images, "test", found), progress.rows, len(progress.rows), name)
+
+
+def measure(network: nn.Module, recipe: DetectionRecipe, data: str) -> dict[str, float]:
+    """The metrics of a trained detector on the test split of a set; DataError when it is missing or damaged."""
+    images = detection_set(data)
     images.prepare()
-    network = run.build()
     assert isinstance(network, DetectorNetwork)
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
-        warnings.simplefilter("ignore")  # of the libraries, about each other's versions
-        progress = _train(network, recipe, images, run.seed, folder, scratch)
-        found = [] if progress.diverged else predict(network, recipe, images)
-    write_json(folder / "detections.json", found)
-    device = next(network.parameters()).device
-    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
-    return Outcome(network, evaluate(images, "test", found), progress.rows, len(progress.rows), name)
+    return evaluate(images, "test", predict(network, recipe, images))
 
 
 def predict(network: DetectorNetwork, recipe: DetectionRecipe, images: DetectionSet) -> list[Detection]:
@@ -80,7 +99,7 @@ def predict(network: DetectorNetwork, recipe: DetectionRecipe, images: Detection
     return found
 
 
-def _dataset(images: DetectionSet, split: str, recipe: DetectionRecipe) -> dict[str, Any]:
+def _dataset(images: DetectionSet, split: SplitName, recipe: DetectionRecipe) -> dict[str, Any]:
     """A split as MMDetection's configuration of a data set."""
     scale = {"type": "Resize", "scale": recipe.size, "keep_ratio": True}
     if split == "train":

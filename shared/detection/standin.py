@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared import datasets
 from shared.detection.build import require
+from shared.detection.fit import DetectionRun
 from shared.detection.network import DetectorNetwork
 from shared.errors import PapertrailError
 from shared.training.optim import build_optimiser
 from shared.training.recipe import detection
-from shared.training.run import Run, protocol_with
+from shared.training.run import protocol_with
 
 STEPS, BATCH_SIZE = 2, 2
 LONGEST = 256  # pixels: enough for every level of a feature pyramid, and a step takes no minute
@@ -28,11 +28,12 @@ def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
     """
     protocol = protocol_with(paper, protocol_name, arm_name)
     recipe = detection(protocol.recipe)
-    network = Run(paper, protocol_name, protocol, arm_name, protocol.seed).build()
+    run = DetectionRun(paper, protocol_name, protocol, arm_name, protocol.seed)
+    network = run.build()
     assert isinstance(network, DetectorNetwork)
     shrink = min(1, LONGEST / max(recipe.size))
     width, height = (round(side * shrink) for side in recipe.size)
-    two_steps(network.detector, build_optimiser(network, recipe.optimiser), datasets.spec(protocol.data).classes,
+    two_steps(network.detector, build_optimiser(network, recipe.optimiser), run.spec.classes,
               (width, height), f"papers/{paper}: {protocol_name}/{arm_name}")  # fmt: skip
 
 

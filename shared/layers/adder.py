@@ -7,8 +7,10 @@ The taps of output position m are those of a convolution, and zero padding takes
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from types import ModuleType
 from typing import Any, Literal
 
 import torch
@@ -130,6 +132,9 @@ def adaptive_gradients(optimiser: torch.optim.Optimizer, model: nn.Module, eta: 
 
 @torch.library.custom_op("papertrail::adder2d", mutates_args=())
 def _adder2d(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool) -> Tensor:
+    kernels = _kernels(x)
+    if kernels is not None:
+        return kernels.forward(x, weight, stride, padding, groups)
     return chunked(x, weight, stride, padding, groups)
 
 
@@ -142,6 +147,9 @@ def _(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: 
 def _input_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool
 ) -> Tensor:
+    kernels = _kernels(x)
+    if kernels is not None:
+        return kernels.input_gradient(gradient, x, weight, stride, padding, groups, clip)
     return chunked_input_gradient(gradient, x, weight, stride, padding, groups, clip)
 
 
@@ -173,6 +181,23 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 _adder2d.register_autograd(_backward, setup_context=_remember)
 for _device in ("cpu", "cuda"):
     _adder2d.register_autocast(_device, torch.float32)
+
+
+def _kernels(x: Tensor) -> ModuleType | None:
+    """The module with `forward` and `input_gradient` for such an input; None where only plain PyTorch will do."""
+    return _module(x.device.type) if x.dtype == torch.float32 else None
+
+
+@functools.cache
+def _module(device: str) -> ModuleType | None:
+    try:
+        if device == "cpu":
+            from shared.layers import adder_cpu
+
+            return adder_cpu
+    except ModuleNotFoundError:  # no Numba
+        pass
+    return None
 
 
 def chunked(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from shared.builders import models
 from shared.errors import PapertrailError
 from shared.files import ROOT
 from shared.ledger.claims import Arguments, Claim, CountCheck, OracleCheck, RunCheck, load_claims
@@ -149,11 +149,10 @@ def _count(
     shape: tuple[int, int, int] | None,
     classes: int | None,
 ) -> Count:
-    paper = importlib.import_module(f"papers.{slug}")
-    made_for, usual = paper.DEFAULTS[model]
+    known = models(slug)[model]
     with torch.device("meta"):
-        network = paper.MODELS[model](**dict(args), classes=classes or usual)
-    return count(network, shape or made_for)
+        network = known.build(**dict(args), classes=classes or known.classes)
+    return count(network, shape or known.input)
 
 
 def _by_run(slug: str, claim: Claim, check: RunCheck, plan: Protocol) -> Entry:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared import datasets
+from shared.detection.sets import any_spec
 from shared.errors import PapertrailError
 from shared.figures.tables import in_order, markdown_table, section
 from shared.files import ROOT, read_json, write_json, write_text
@@ -18,7 +18,7 @@ from shared.ledger.evidence import ArmResult, arm_result
 from shared.ledger.intervals import welch
 from shared.ledger.judge import VERDICTS, Entry, count_model, judge
 from shared.paper import load_paper, papers
-from shared.training.recipe import Protocol, load_protocols
+from shared.training.recipe import Protocol, input_shape, load_protocols
 
 BLOCK = r"(<!-- papertrail:begin {name} -->\n)(?:.*?\n)??(<!-- papertrail:end {name} -->)"
 
@@ -78,12 +78,13 @@ def runs(slug: str, entries: Sequence[Entry]) -> str:
 
 
 def _arm(slug: str, plan: Protocol, arm: str, metric: str, result: ArmResult | None) -> list[str]:
-    spec, network = datasets.spec(plan.data), plan.arms[arm]
-    channels = {} if spec.shape[0] == 3 else {"in_channels": spec.shape[0]}
-    cost = count_model(slug, network.builder, {**network.args, **channels}, spec.shape, spec.classes)
+    network, shape = plan.arms[arm], input_shape(plan)
+    channels = {} if shape[0] == 3 else {"in_channels": shape[0]}
+    cost = count_model(slug, network.builder, {**network.args, **channels}, shape, any_spec(plan.data).classes)
     spread = f" ± {result.std:.2f}" if result and result.std is not None else ""
+    taps = f" + {cost.adder_taps / 1e6:.2f}M adder taps" if cost.adder_taps else ""
     mean, seeds = (f"{result.mean:.2f}{spread}", len(result.values)) if result else ("not run", 0)
-    return [arm, metric, mean, str(seeds), f"{cost.params / 1e6:.3f}M", f"{cost.macs / 1e6:.2f}M"]
+    return [arm, metric, mean, str(seeds), f"{cost.params / 1e6:.3f}M", f"{cost.macs / 1e6:.2f}M{taps}"]
 
 
 def replications(slug: str, entries: Sequence[Entry]) -> str:

@@ -110,13 +110,17 @@ class DetectionRecipe(Strict):
     evaluate_divergence: bool = False
 
 
+# Names of the two kinds where pydantic wants them; in brackets, so that messages can leave them out of a key's path.
+CLASSIFICATION, DETECTION = "<classification>", "<detection>"
+
+
 def _task(value: object) -> str:
     named = value.get("task", "classification") if isinstance(value, dict) else getattr(value, "task", "classification")
-    return "detection" if named == "detection" else "classification"
+    return DETECTION if named == "detection" else CLASSIFICATION
 
 
 AnyRecipe = Annotated[
-    Annotated[Recipe, Tag("classification")] | Annotated[DetectionRecipe, Tag("detection")], Discriminator(_task)
+    Annotated[Recipe, Tag(CLASSIFICATION)] | Annotated[DetectionRecipe, Tag(DETECTION)], Discriminator(_task)
 ]
 
 

@@ -15,7 +15,6 @@ import platform
 import shutil
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,17 @@ LAUNCHED_FOR = "PAPERTRAIL_RUN_SEED"
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What training gave: the network, the metrics (percent, or a loss), one row of curves for each epoch."""
+
+    model: nn.Module
+    metrics: dict[str, float]
+    curves: list[dict[str, float]]
+    epochs: int
+    device: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """One arm with one seed."""
 
@@ -57,30 +67,102 @@ class Run:
         """The network of this run."""
         return self.protocol.arms[self.arm_name]
 
+    @property
+    def spec(self) -> datasets.DatasetSpec:
+        """The data set of this run."""
+        return datasets.spec(self.protocol.data)
+
     def build(self) -> nn.Module:
         """The network, initialised from the seed."""
         torch.manual_seed(self.seed)
-        spec = datasets.spec(self.protocol.data)
-        return build(self.paper, self.arm.builder, dict(self.arm.args), spec.classes, spec.shape[0])
+        return build(self.paper, self.arm.builder, dict(self.arm.args), self.spec.classes, self.spec.shape[0])
 
     def plan(self) -> dict[str, Any]:
         """Everything that decides the result: an equal plan gives equal weights on an equal machine."""
-        spec = datasets.spec(self.protocol.data)
         return {
             "paper": self.paper,
             "protocol": self.protocol_name,
             "arm": self.arm_name,
             "model": self.arm.builder,
             "args": dict(self.arm.args),
-            "classes": spec.classes,
+            "classes": self.spec.classes,
             "input": list(input_shape(self.protocol)),
             "data": self.protocol.data,
-            "data_hash": datasets.fingerprint(self.protocol.data),
+            "data_hash": self.spec.fingerprint,
             "seed": self.seed,
             "recipe": self.protocol.recipe.model_dump(mode="json"),
             "trainer": self.protocol.trainer.model_dump(mode="json"),
             "sources_digest": _sources_digest(self.paper, self.protocol.recipe.task),
         }
+
+    def fit(self, folder: Path) -> Outcome:
+        """Train, going on with what an interrupted run left in `folder`, and evaluate the last weights.
+
+        DivergedError when the loss is not finite.
+        """
+        recipe, hardware = classification(self.protocol.recipe), self.protocol.trainer
+        data = datasets.datamodule(
+            self.protocol.data,
+            batch_size=recipe.batch_size,
+            augment=recipe.augment,
+            seed=self.seed,
+            workers=hardware.workers,
+        )
+        data.setup()
+        task = ClassificationTask(
+            self.build(),
+            recipe,
+            classes=self.spec.classes,
+            seed=self.seed,
+            steps_per_epoch=len(data.train_dataloader()),
+            channels_last=hardware.channels_last,
+        )
+        curves = Curves()
+        callbacks: list[Callback] = [
+            curves,
+            *_averaging(recipe),
+            ModelCheckpoint(folder, "resume", save_on_train_epoch_end=True, enable_version_counter=False),
+        ]
+        interactive = os.isatty(2)
+        if interactive:
+            callbacks.append(TQDMProgressBar(refresh_rate=20))
+        on_gpu = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
+        trainer = pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=hardware.strategy,
+            precision=hardware.precision,
+            max_epochs=recipe.epochs if recipe.epochs is not None else -1,
+            max_steps=recipe.steps if recipe.steps is not None else -1,
+            callbacks=callbacks,
+            logger=False,
+            deterministic=not on_gpu,  # bit-equal on a CPU; on a GPU only equal in distribution
+            benchmark=on_gpu,
+            enable_progress_bar=interactive,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # the data modules share each epoch out themselves
+            reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
+        )
+        # Deterministic algorithms fill fresh memory to show who reads it uninitialised: 5 % of a step, and no one does.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        resume = folder / "resume.ckpt"
+        resumable = resume.exists() and _planned(
+            self, folder
+        )  # asked by every rank: rank 0 may be clearing up just now
+        trainer.fit(task, data, ckpt_path=resume if resumable else None, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        trainer.validate(task, data, verbose=False)  # the last weights, also when `steps` ended within an epoch
+        on_cuda = trainer.strategy.root_device.type == "cuda"
+        return Outcome(
+            task.model,
+            task.test_metrics(),  # every rank takes part in the sum
+            curves.rows,
+            len(curves.rows),
+            torch.cuda.get_device_name() if on_cuda else processor(),
+        )
 
 
 def train_arm(
@@ -90,7 +172,7 @@ def train_arm(
     *,
     seed: int | None = None,
     runs: Path | None = None,
-    fit: Fit | None = None,
+    kind: type[Run] = Run,
 ) -> dict[str, Any]:
     """Train one arm with every seed of its protocol (or with `seed` alone) and sum its metrics up.
 
@@ -100,8 +182,7 @@ def train_arm(
         arm_name: an arm of that protocol.
         seed: train only this seed and write no summary: a share of the work of one machine among several.
         runs: where runs are kept; papers/<slug>/runs when not given.
-        fit: trains one run in its folder, going on with what an interrupted one left there; a classifier's when not
-            given (a detector's is `shared.detection.fit.fit`).
+        kind: what trains: a classifier's run, or a detector's.
 
     Returns:
         Per metric the mean, the standard deviation (n - 1) and the value of each seed.
@@ -113,7 +194,7 @@ def train_arm(
         seeds = [int(os.environ[LAUNCHED_FOR])]
     for one in seeds:
         os.environ[LAUNCHED_FOR] = str(one)
-        train_run(Run(paper, protocol_name, protocol, arm_name, one), folder / "seeds" / str(one), fit)
+        train_run(kind(paper, protocol_name, protocol, arm_name, one), folder / "seeds" / str(one))
     if seed is not None or _rank():
         return {}
     for stale in (folder / "seeds").iterdir():
@@ -122,26 +203,25 @@ def train_arm(
     return _summarise(folder, seeds)
 
 
-def train_run(run: Run, folder: Path, fit: Fit | None = None) -> None:
+def train_run(run: Run, folder: Path) -> None:
     """Train one run in `folder`, or go on with it; a finished run of an equal plan is kept.
 
     Raises:
         PapertrailError: the folder is in use by another process, or cannot be written.
         DivergedError: the loss is not finite.
     """
-    fit = fit or _fit
     if _finished(run, folder):
         print(f"{folder}: already trained under this plan", flush=True)
         return
     if _rank():  # a further DDP process: rank 0 holds the lock and writes the files
-        fit(run, folder)
+        run.fit(folder)
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent.parent / f".seed{folder.name}.lock", timeout=0):
             _prepare(run, folder)
             started = time.time()
-            outcome = fit(run, folder)
+            outcome = run.fit(folder)
             _write_result(run, folder, outcome, time.time() - started)
     except Timeout as error:
         raise PapertrailError(f"{folder}: another process is training here; wait until it ends") from error
@@ -154,7 +234,7 @@ def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
     protocol = protocol_with(paper, protocol_name, arm_name)
     recipe = classification(protocol.recipe)
     run = Run(paper, protocol_name, protocol, arm_name, protocol.seed)
-    spec = datasets.spec(protocol.data)
+    spec = run.spec
     task = ClassificationTask(
         run.build(),
         recipe,
@@ -215,85 +295,6 @@ def _prepare(run: Run, folder: Path) -> None:
         for stale in folder.iterdir():
             stale.unlink()
         write_json(folder / "plan.json", run.plan())
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What training gave: the network, the metrics (percent, or a loss), one row of curves for each epoch."""
-
-    model: nn.Module
-    metrics: dict[str, float]
-    curves: list[dict[str, float]]
-    epochs: int
-    device: str
-
-
-Fit = Callable[[Run, Path], Outcome]
-
-
-def _fit(run: Run, folder: Path) -> Outcome:
-    recipe, hardware = classification(run.protocol.recipe), run.protocol.trainer
-    data = datasets.datamodule(
-        run.protocol.data,
-        batch_size=recipe.batch_size,
-        augment=recipe.augment,
-        seed=run.seed,
-        workers=hardware.workers,
-    )
-    classes = datasets.spec(run.protocol.data).classes
-    data.setup()
-    task = ClassificationTask(
-        run.build(),
-        recipe,
-        classes=classes,
-        seed=run.seed,
-        steps_per_epoch=len(data.train_dataloader()),
-        channels_last=hardware.channels_last,
-    )
-    curves = Curves()
-    callbacks: list[Callback] = [
-        curves,
-        *_averaging(recipe),
-        ModelCheckpoint(folder, "resume", save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
-    interactive = os.isatty(2)
-    if interactive:
-        callbacks.append(TQDMProgressBar(refresh_rate=20))
-    on_gpu = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
-    trainer = pl.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.nodes,
-        strategy=hardware.strategy,
-        precision=hardware.precision,
-        max_epochs=recipe.epochs if recipe.epochs is not None else -1,
-        max_steps=recipe.steps if recipe.steps is not None else -1,
-        callbacks=callbacks,
-        logger=False,
-        deterministic=not on_gpu,  # bit-equal on a CPU; on a GPU only equal in distribution
-        benchmark=on_gpu,
-        enable_progress_bar=interactive,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the data modules share each epoch out themselves
-        reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
-    )
-    # Deterministic algorithms fill fresh memory to show who reads it uninitialised: 5 % of a step, and no one does.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    resume = folder / "resume.ckpt"
-    resumable = resume.exists() and _planned(run, folder)  # asked by every rank: rank 0 may be clearing up just now
-    trainer.fit(task, data, ckpt_path=resume if resumable else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    trainer.validate(task, data, verbose=False)  # the last weights, also when `steps` ended within an epoch
-    on_cuda = trainer.strategy.root_device.type == "cuda"
-    return Outcome(
-        task.model,
-        task.test_metrics(),  # every rank takes part in the sum
-        curves.rows,
-        len(curves.rows),
-        torch.cuda.get_device_name() if on_cuda else processor(),
-    )
 
 
 def processor() -> str:

@@ -1,0 +1,55 @@
+"""Our data sets for MMDetection: one class for both layouts, fed by the readers that check every annotation.
+
+MMDetection's own VOC reader takes one pixel off the right and the lower side of every box and knows no suffix but .jpg;
+its COCO reader leaves out impossible boxes without a word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS
+
+from shared.datasets.spec import SplitName
+from shared.detection.sets import detection_set
+
+
+@DATASETS.register_module()
+class AnnotatedImages(BaseDetDataset):
+    """A split of one of our sets.
+
+    Args:
+        name: of the set.
+        split: "train" or "test".
+        options: those of MMDetection's BaseDetDataset; `filter_cfg` knows `filter_empty_gt`, which leaves out images
+            without a box that counts.
+    """
+
+    def __init__(self, name: str, split: SplitName, **options: Any) -> None:
+        self.source, self.split = detection_set(name), split
+        super().__init__(metainfo={"classes": self.source.classes}, **options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One dictionary for each image; crowds and difficult objects are flagged to be ignored."""
+        return [
+            {
+                "img_id": image.id,
+                "img_path": str(image.file),
+                "width": image.width,
+                "height": image.height,
+                "instances": [
+                    {"bbox": box, "bbox_label": label, "ignore_flag": int(ignored)}
+                    for box, label, ignored in zip(
+                        image.boxes.tolist(), image.labels.tolist(), image.ignored.tolist(), strict=True
+                    )
+                ],
+            }
+            for image in self.source.read(self.split)
+        ]
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """The images to be used."""
+        if self.test_mode or not (self.filter_cfg or {}).get("filter_empty_gt", False):
+            return self.data_list
+        return [one for one in self.data_list if any(not item["ignore_flag"] for item in one["instances"])]
