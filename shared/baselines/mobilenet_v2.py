@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from shared.layers import Attention
 from shared.layers.conv import conv_bn, make_divisible
 
 # Expansion t, output channels c, repeats n, stride s of the first block: table 2.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+# Layers, the stem being 0, whose outputs a detector takes: the last at each of the strides 4, 8, 16 and 32.
+TAPS = (3, 6, 13, 17)
 
 
 class InvertedResidual(nn.Module):
     """Expand by 1x1, filter by depthwise 3x3, project linearly by 1x1 (figure 4 d)."""
 
-    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, expansion: int, stride: int, attention: Attention | None = None
+    ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         expand = [conv_bn(in_channels, hidden, 1, act=nn.ReLU6)] if expansion > 1 else []
@@ -22,6 +27,8 @@ class InvertedResidual(nn.Module):
             conv_bn(hidden, hidden, 3, stride, groups=hidden, act=nn.ReLU6),
             conv_bn(hidden, out_channels, 1, act=None),
         )
+        if attention is not None:
+            self.body.append(attention(out_channels))
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,28 +37,46 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """(N, in_channels, H, W) to logits (N, classes); a `width` under 1 leaves the last 1280 channels as they are.
+    """(N, in_channels, H, W) to logits (N, classes).
 
     Weights start as PyTorch's layers draw them; the paper does not say how its own do.
+
+    Args:
+        width: factor on every channel count; one under 1 leaves the last 1280 as they are.
+        attention: makes a module for the end of each inverted residual, before the addition where there is one.
+        classes: number of classes.
+        in_channels: of the images.
 
     Raises:
         ValueError: the width is not positive.
     """
 
-    def __init__(self, width: float = 1.0, *, classes: int = 1000, in_channels: int = 3) -> None:
+    def __init__(
+        self, width: float = 1.0, *, attention: Attention | None = None, classes: int = 1000, in_channels: int = 3
+    ) -> None:
         super().__init__()
         channels = make_divisible(32 * width, 8)
         layers: list[nn.Module] = [conv_bn(in_channels, channels, 3, 2, act=nn.ReLU6)]
         for expansion, full, repeats, stride in STAGES:
             out_channels = make_divisible(full * width, 8)
             for number in range(repeats):
-                layers.append(InvertedResidual(channels, out_channels, expansion, 1 if number else stride))
+                layers.append(InvertedResidual(channels, out_channels, expansion, 1 if number else stride, attention))
                 channels = out_channels
         last = make_divisible(1280 * max(width, 1.0), 8)
         layers.append(conv_bn(channels, last, 1, act=nn.ReLU6))
         self.layers = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The last outputs at strides 4, 8, 16 and 32, named "stage1" to "stage4"."""
+        x = images
+        taps = {}
+        for number, layer in enumerate(self.layers[: TAPS[-1] + 1]):
+            x = layer(x)
+            if number in TAPS:
+                taps[f"stage{len(taps) + 1}"] = x
+        return taps
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, in_channels, H, W)."""

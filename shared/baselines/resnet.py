@@ -11,6 +11,7 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.layers import Attention
 from shared.layers.conv import conv_bn
 
 STAGE_WIDTHS = (64, 128, 256, 512)
@@ -37,7 +38,16 @@ def plain(
 class Block(nn.Module):
     """A residual block: two 3x3 convolutions, or the bottleneck 1x1, 3x3, 1x1 that widens fourfold."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, conv: BlockConv, *, bottleneck: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        conv: BlockConv,
+        *,
+        bottleneck: bool,
+        attention: Attention | None = None,
+    ) -> None:
         super().__init__()
         self.out_channels = 4 * width if bottleneck else width
         if bottleneck:
@@ -50,6 +60,8 @@ class Block(nn.Module):
             self.body = nn.Sequential(
                 conv(in_channels, width, 3, stride=stride, act=nn.ReLU), conv(width, width, 3, act=None)
             )
+        if attention is not None:
+            self.body.append(attention(self.out_channels))
         same = stride == 1 and in_channels == self.out_channels
         self.shortcut = nn.Identity() if same else conv(in_channels, self.out_channels, 1, stride=stride, act=None)
 
@@ -64,6 +76,7 @@ class ResNet(nn.Module):
     Args:
         depth: 18, 34, 50, 101 or 152.
         conv: makes the convolutions of the blocks and of their shortcuts; the 7x7 stem stays plain.
+        attention: makes a module for the end of each residual branch, before the addition.
         classes: number of classes.
         in_channels: of the images.
 
@@ -71,7 +84,15 @@ class ResNet(nn.Module):
         ValueError: there is no network of that depth.
     """
 
-    def __init__(self, depth: int, conv: BlockConv = plain, *, classes: int = 1000, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        depth: int,
+        conv: BlockConv = plain,
+        *,
+        attention: Attention | None = None,
+        classes: int = 1000,
+        in_channels: int = 3,
+    ) -> None:
         super().__init__()
         if depth not in BLOCKS:
             raise ValueError(f"the depth must be one of {', '.join(map(str, BLOCKS))}, not {depth}")
@@ -83,7 +104,8 @@ class ResNet(nn.Module):
             blocks = []
             for number in range(count):
                 stride = 2 if stage and number == 0 else 1
-                blocks.append(Block(channels, width, stride, conv, bottleneck=depth not in BASIC_DEPTHS))
+                bottleneck = depth not in BASIC_DEPTHS
+                blocks.append(Block(channels, width, stride, conv, bottleneck=bottleneck, attention=attention))
                 channels = blocks[-1].out_channels
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
