@@ -38,7 +38,7 @@ def retinanet(
         ValueError: there is no such backbone.
         PapertrailError: MMDetection is missing.
     """
-    config = _on(backbone, width, channels, "retinanet_r50_fpn")
+    config = _on(backbone, width, channels, "_base_/models/retinanet_r50_fpn")
     config["bbox_head"] |= {"in_channels": channels, "feat_channels": channels, "stacked_convs": convs}
     return build.detector(config, classes)
 
@@ -59,7 +59,7 @@ def faster_rcnn(
         ValueError: there is no such backbone.
         PapertrailError: MMDetection is missing.
     """
-    config = _on(backbone, width, channels, "faster-rcnn_r50_fpn")
+    config = _on(backbone, width, channels, "_base_/models/faster-rcnn_r50_fpn")
     config["rpn_head"] |= {"in_channels": channels, "feat_channels": channels}
     config["roi_head"]["bbox_roi_extractor"]["out_channels"] = channels
     config["roi_head"]["bbox_head"] |= {"in_channels": channels, "fc_out_channels": hidden}

@@ -71,8 +71,8 @@ class MobileNetV2(nn.Module):
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """The last outputs at strides 4, 8, 16 and 32, named "stage1" to "stage4"."""
         x = images
-        taps = {}
-        for number, layer in enumerate(self.layers[: TAPS[-1] + 1]):
+        taps: dict[str, Tensor] = {}
+        for number, layer in enumerate(list(self.layers)[: TAPS[-1] + 1]):
             x = layer(x)
             if number in TAPS:
                 taps[f"stage{len(taps) + 1}"] = x

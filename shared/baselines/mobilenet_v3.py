@@ -105,7 +105,7 @@ class MobileNetV3(nn.Module):
         """The last outputs at strides 4, 8, 16 and 32, named "stage1" to "stage4"."""
         x = images
         found: dict[str, Tensor] = {}
-        for number, layer in enumerate(self.layers[: self.taps[-1] + 1]):
+        for number, layer in enumerate(list(self.layers)[: self.taps[-1] + 1]):
             x = layer(x)
             if number in self.taps:
                 found[f"stage{len(found) + 1}"] = x

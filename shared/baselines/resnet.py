@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from shared.layers import Attention
 from shared.layers.conv import conv_bn
@@ -64,10 +63,11 @@ class Block(nn.Module):
             self.body.append(attention(self.out_channels))
         same = stride == 1 and in_channels == self.out_channels
         self.shortcut = nn.Identity() if same else conv(in_channels, self.out_channels, 1, stride=stride, act=None)
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H / stride, W / stride)."""
-        return functional.relu(self.body(x) + self.shortcut(x))
+        return self.relu(self.body(x) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -77,6 +77,7 @@ class ResNet(nn.Module):
         depth: 18, 34, 50, 101 or 152.
         conv: makes the convolutions of the blocks and of their shortcuts; the 7x7 stem stays plain.
         attention: makes a module for the end of each residual branch, before the addition.
+        width: factor on every channel count.
         classes: number of classes.
         in_channels: of the images.
 
@@ -90,22 +91,25 @@ class ResNet(nn.Module):
         conv: BlockConv = plain,
         *,
         attention: Attention | None = None,
+        width: float = 1.0,
         classes: int = 1000,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
         if depth not in BLOCKS:
             raise ValueError(f"the depth must be one of {', '.join(map(str, BLOCKS))}, not {depth}")
-        self.stem = conv_bn(in_channels, 64, 7, 2, act=nn.ReLU)
+        channels = int(STAGE_WIDTHS[0] * width)
+        self.stem = conv_bn(in_channels, channels, 7, 2, act=nn.ReLU)
         self.stem_pool = nn.MaxPool2d(3, 2, 1)
-        channels = 64
         stages = []
-        for stage, (width, count) in enumerate(zip(STAGE_WIDTHS, BLOCKS[depth], strict=True)):
+        for stage, (full, count) in enumerate(zip(STAGE_WIDTHS, BLOCKS[depth], strict=True)):
             blocks = []
             for number in range(count):
                 stride = 2 if stage and number == 0 else 1
                 bottleneck = depth not in BASIC_DEPTHS
-                blocks.append(Block(channels, width, stride, conv, bottleneck=bottleneck, attention=attention))
+                blocks.append(
+                    Block(channels, int(full * width), stride, conv, bottleneck=bottleneck, attention=attention)
+                )
                 channels = blocks[-1].out_channels
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)

@@ -56,16 +56,16 @@ def detector(config: dict[str, Any], classes: int) -> DetectorNetwork:
     import shared.detection.backbone  # noqa: F401  (registers itself)
 
     complete = {"data_preprocessor": PREPROCESSOR} | copy.deepcopy(config)
-    return DetectorNetwork(MODELS.build(ConfigDict(_with_classes(complete, classes))))
+    return DetectorNetwork(MODELS.build(ConfigDict(with_classes(complete, classes))))
 
 
 def base_model(name: str) -> dict[str, Any]:
-    """A model dictionary of MMDetection's own configurations, `_base_/models/<name>.py`."""
+    """The model dictionary of one of MMDetection's own configurations, such as "_base_/models/retinanet_r50_fpn"."""
     require()
     import mmdet
     from mmengine.config import Config
 
-    file = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "models" / f"{name}.py"
+    file = Path(mmdet.__file__).parent / ".mim" / "configs" / f"{name}.py"
     return Config.fromfile(file).model.to_dict()
 
 
@@ -85,15 +85,16 @@ def on_backbone(
     require()
     from shared.detection.backbone import out_channels
 
-    network = {"paper": paper, "model": model, "args": args, "taps": list(taps)}
-    neck = config["neck"] | {"in_channels": out_channels(**network)}
-    return config | {"backbone": {"type": "TapsBackbone", **network, **options}, "neck": neck}
+    backbone = {"type": "TapsBackbone", "paper": paper, "model": model, "args": args, "taps": list(taps), **options}
+    neck = config["neck"] | {"in_channels": out_channels(paper, model, args, list(taps))}
+    return config | {"backbone": backbone, "neck": neck}
 
 
-def _with_classes(part: Any, classes: int) -> Any:
+def with_classes(part: Any, classes: int) -> Any:
+    """A model dictionary with that number of classes wherever it says `num_classes`; changed in place."""
     if isinstance(part, dict):
         for key, value in part.items():
-            part[key] = classes if key == "num_classes" else _with_classes(value, classes)
+            part[key] = classes if key == "num_classes" else with_classes(value, classes)
     elif isinstance(part, list | tuple):
-        return type(part)(_with_classes(one, classes) for one in part)
+        return type(part)(with_classes(one, classes) for one in part)
     return part

@@ -52,6 +52,12 @@ def adder2d(
         raise ValueError(
             f"an input of {x.shape[1]} channels does not fit filters {tuple(weight.shape)} in {groups} groups"
         )
+    if any(
+        size + 2 * pad < kernel for size, pad, kernel in zip(x.shape[2:], _pair(padding), weight.shape[2:], strict=True)
+    ):
+        raise ValueError(
+            f"filters {tuple(weight.shape)} do not fit into an input {tuple(x.shape)} with padding {padding}"
+        )
     return _adder2d(x, weight, _pair(stride), _pair(padding), groups, input_gradient == "clip")
 
 
@@ -132,7 +138,7 @@ def adaptive_gradients(optimiser: torch.optim.Optimizer, model: nn.Module, eta: 
 
 @torch.library.custom_op("papertrail::adder2d", mutates_args=())
 def _adder2d(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool) -> Tensor:
-    kernels = _kernels(x)
+    kernels = _kernels(x, weight)
     if kernels is not None:
         return kernels.forward(x, weight, stride, padding, groups)
     return chunked(x, weight, stride, padding, groups)
@@ -147,7 +153,7 @@ def _(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: 
 def _input_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool
 ) -> Tensor:
-    kernels = _kernels(x)
+    kernels = _kernels(x, weight)
     if kernels is not None:
         return kernels.input_gradient(gradient, x, weight, stride, padding, groups, clip)
     return chunked_input_gradient(gradient, x, weight, stride, padding, groups, clip)
@@ -183,9 +189,9 @@ for _device in ("cpu", "cuda"):
     _adder2d.register_autocast(_device, torch.float32)
 
 
-def _kernels(x: Tensor) -> ModuleType | None:
-    """The module with `forward` and `input_gradient` for such an input; None where only plain PyTorch will do."""
-    return _module(x.device.type) if x.dtype == torch.float32 else None
+def _kernels(x: Tensor, weight: Tensor) -> ModuleType | None:
+    """The module with `forward` and `input_gradient` for such tensors; None where only plain PyTorch will do."""
+    return _module(x.device.type) if x.dtype == weight.dtype == torch.float32 else None
 
 
 @functools.cache
