@@ -11,12 +11,13 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-, c
 	cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 # Never installed, and compiled apart (see `detection`).
 APART := torchvision opencv-python onedl-mmcv
-DETECTING := $(patsubst %/detectors.py,%,$(wildcard papers/*/detectors.py))
+# Papers whose main job builds or trains detectors.
+DETECTING := papers/adder_detection papers/eca_net
 
 .PHONY: help install detection test lock papers/%
 
 help:
-	@echo "make papers/ghostnet   replicate a paper on the embedded data and print its verdicts"
+	@echo "make papers/<slug>     replicate a paper on the embedded data and print its verdicts"
 	@echo "make detection         compile mmcv, which detectors need (about 15 minutes of two cores, once)"
 	@echo "make test              run the whole test suite (compiles mmcv first)"
 	@echo "make lock              resolve requirements.lock anew from pyproject.toml"

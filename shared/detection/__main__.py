@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from shared.errors import PapertrailError, UsageError
@@ -17,6 +18,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="train this seed alone and write no summary")
     parser.add_argument("--fast", action="store_true", help="two steps on stand-in images; writes nothing")
     given = parser.parse_args()
+    # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     paper = given.paper.removeprefix("papers/").rstrip("/")
 
     from shared.detection import fit, standin

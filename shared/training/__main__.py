@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 
@@ -19,6 +20,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="train this seed alone and write no summary")
     parser.add_argument("--fast", action="store_true", help="two steps on stand-in data; writes nothing")
     given = parser.parse_args()
+    # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     paper = given.paper.removeprefix("papers/").rstrip("/")
 
     from shared.training import run
