@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Literal
 
@@ -36,10 +37,11 @@ def adder2d(
     H' and W' are a convolution's. The backward pass is the papers', not the derivative:
 
     - filters: sum over m of g (X - F), the full-precision gradient of CVPR 2020, equation 5;
-    - input, "sign": sum over o of g sign(F - X), which is the derivative;
+    - input, "sign": sum over o of g sign(F - X), the derivative (NeurIPS 2021, "L1 gradients");
     - input, "clip": sum over o of g HardTanh(F - X), CVPR 2020, equations 6 and 7.
 
-    Under autocast it computes with float32.
+    Under autocast it computes with float32. An exported program (torch.export, ONNX) has standard operators instead,
+    which hold |X - F| for all windows and filters at once.
 
     Raises:
         ValueError: shapes that do not fit each other, or an unknown `input_gradient`.
@@ -58,6 +60,8 @@ def adder2d(
         raise ValueError(
             f"filters {tuple(weight.shape)} do not fit into an input {tuple(x.shape)} with padding {padding}"
         )
+    if torch.compiler.is_exporting():
+        return _by_broadcasting(x, weight, _pair(stride), _pair(padding), groups)
     return _adder2d(x, weight, _pair(stride), _pair(padding), groups, input_gradient == "clip")
 
 
@@ -120,20 +124,35 @@ class Adder2d(nn.Module):
 def adaptive_gradients(optimiser: torch.optim.Optimizer, model: nn.Module, eta: float = 0.2) -> None:
     """Give each adder layer of `model` the learning rate of CVPR 2020, equations 12 and 13.
 
-    Before every step of `optimiser` the gradient g of an `Adder2d` weight with k elements becomes eta sqrt(k) g / |g|;
-    a gradient of zero stays zero. Weight decay and momentum, if any, come after it. The step is the right place under
+    In every step of `optimiser` the gradient g of an `Adder2d` weight with k elements becomes eta sqrt(k) g / |g|; a
+    gradient of zero stays zero. Weight decay and momentum, if any, come after it. The step is the right place under
     data parallelism, because there g is the mean over all processes: scaled on each device before the reduction, as the
     official code does, the parts would lose their relative lengths.
     """
     weights = [layer.weight for layer in model.modules() if isinstance(layer, Adder2d)]
 
-    def scale(*_: Any) -> None:
+    def scale() -> None:
         for weight in weights:
             if weight.grad is not None:
                 length = torch.linalg.vector_norm(weight.grad).clamp_min(1e-12)
                 weight.grad.mul_(eta * math.sqrt(weight.numel()) / length)
 
-    optimiser.register_step_pre_hook(scale)
+    def before_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        """Scale now; or, where the step is given a closure that makes the gradients (Lightning), after the closure."""
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimiser
+        if closure is None:
+            scale()
+            return None
+
+        def closure_and_scale() -> Any:
+            loss = closure()
+            scale()
+            return loss
+
+        return args[:1], {"closure": closure_and_scale}
+
+    if weights:
+        optimiser.register_step_pre_hook(before_step)
 
 
 @torch.library.custom_op("papertrail::adder2d", mutates_args=())
@@ -201,7 +220,11 @@ def _module(device: str) -> ModuleType | None:
             from shared.layers import adder_cpu
 
             return adder_cpu
-    except ModuleNotFoundError:  # no Numba
+        if device == "cuda":
+            from shared.layers import adder_gpu
+
+            return adder_gpu
+    except ModuleNotFoundError:  # no Numba, or no Triton
         pass
     return None
 
@@ -242,13 +265,22 @@ def chunked_input_gradient(
     return for_x
 
 
+def _by_broadcasting(
+    x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int], groups: int
+) -> Tensor:
+    windows = functional.unfold(x, weight.shape[2:], padding=padding, stride=stride).unflatten(1, (groups, 1, -1))
+    filters = weight.flatten(1).unflatten(0, (groups, -1)).unsqueeze(-1)
+    y = -(windows - filters).abs().sum(3).flatten(1, 2)
+    return y.unflatten(2, _output_size(x, weight, stride, padding))
+
+
 def _groups(x: Tensor, weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
     """For each group its channels of the input and its filters."""
     into, out = x.shape[1] // groups, len(weight) // groups
     return [(slice(g * into, (g + 1) * into), slice(g * out, (g + 1) * out)) for g in range(groups)]
 
 
-def _output_size(x: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> tuple[int, int]:
+def _output_size(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> tuple[int, int]:
     height, width = (
         (size + 2 * pad - kernel) // step + 1
         for size, kernel, step, pad in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)

@@ -127,7 +127,8 @@ def forward(first, last, filters, filter_sums, sums, buffer, offsets, group_step
                 to, filter_sum = y[image, output + k, i, low:high], filter_sums[output + k]
                 largest = total[k * STRETCH + begin + low - start : (k + 1) * STRETCH]
                 for j in range(high - low):
-                    to[j] = window[j] + filter_sum - 2 * largest[j]
+                    value = window[j] + filter_sum - 2 * largest[j]
+                    to[j] = np.float32(0) if value > 0 else value  # rounding aside, it is never above 0
 
 
 @_compiled
@@ -195,7 +196,10 @@ def input_gradient(first, last, filters, gradient, buffer, offsets, steps, slope
 
 @_compiled
 def _add_slopes(total, count, buffer, xs, slope, gradient, start, offsets, filters):
-    """total[k, m] = sum over t of gradient[start + offsets[t] + m] HardTanh(filters[t, k] - slope buffer[xs[k] + m])."""
+    """total[k, m] = sum over t of gradient[start + offsets[t] + m] HardTanh(filters[t, k] - slope x[k, m]).
+
+    x[k] begins at buffer[xs[k]].
+    """
     low, high, steep = _lanes_of(np.float32(-1)), _lanes_of(np.float32(1)), _lanes_of(np.float32(slope))
     total[:] = 0
     for first in range(0, len(offsets), PASS):

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from shared.errors import PapertrailError
+from shared.layers.adder import Adder2d
 from shared.training.optim import build_optimiser, learning_rate_factor
 from shared.training.recipe import Optimiser, Schedule
 
@@ -83,3 +86,50 @@ def test_schedules_have_their_known_values() -> None:
 def test_the_factor_stays_between_nought_and_one(name: str, warmup: float, step: int, total: int) -> None:
     spec = Schedule(name=name, warmup_epochs=warmup)  # type: ignore[arg-type]
     assert 0 <= learning_rate_factor(spec, step, steps_per_epoch=10, total_steps=total) <= 1
+
+
+@pytest.mark.parametrize("closure", [False, True])
+def test_adder_layers_take_steps_of_their_own_length(closure: bool) -> None:
+    """Lightning hands the step a closure that makes the gradients: they must be scaled after it, not before."""
+    torch.manual_seed(0)
+    layer = Adder2d(3, 4, 3, padding=1)
+    optimiser = build_optimiser(layer, Optimiser(name="sgd", lr=0.5))
+    images = torch.randn(2, 3, 5, 5)
+
+    def backward() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = layer(images).square().mean()
+        loss.backward()
+        return loss
+
+    for _ in range(2):  # the second step has gradients of the first lying about
+        before = layer.weight.detach().clone()
+        if closure:
+            optimiser.step(backward)  # type: ignore[arg-type]
+        else:
+            backward()
+            optimiser.step()
+        moved = float((layer.weight.detach() - before).norm())
+        assert moved == pytest.approx(0.5 * 0.2 * layer.weight.numel() ** 0.5, rel=1e-5)
+
+
+def test_lightning_scales_the_gradients_of_adder_layers(tmp_path: Path) -> None:
+    class Task(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = Adder2d(3, 4, 3, padding=1)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return build_optimiser(self.layer, Optimiser(name="sgd", lr=0.5))
+
+        def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+            return self.layer(batch).square().mean()
+
+    task = Task()
+    before = task.layer.weight.detach().clone()
+    trainer = pl.Trainer(
+        max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu"
+    )
+    trainer.fit(task, torch.utils.data.DataLoader(torch.randn(2, 3, 5, 5), batch_size=2))
+    moved = float((task.layer.weight.detach() - before).norm())
+    assert moved == pytest.approx(0.5 * 0.2 * before.numel() ** 0.5, rel=1e-5)
