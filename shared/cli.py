@@ -75,6 +75,7 @@ def count(
     image: Annotated[str | None, typer.Option("--input", metavar="C,H,W", help="The image's shape.")] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Number of classes.")] = None,
     settings: Settings = [],  # noqa: B006  (typer copies it)
+    tool: Annotated[Literal["thop", "mmdetection"] | None, typer.Option(help="Count as this tool does, too.")] = None,
     as_json: Json = False,
 ) -> None:
     """What a model costs: parameters, MACs, additions."""
@@ -111,6 +112,11 @@ def count(
         "energy_mj": float(found.energy_mj),
         "activations": found.activations,
     }
+    if tool is not None:
+        from shared.measure.tools import operations, parameters
+
+        row[f"{tool}_params"] = parameters(network, tool)
+        row[f"{tool}_macs"] = operations(network, shape, tool)
     print_json(row) if as_json else print_rows(row)
 
 

@@ -37,6 +37,7 @@ from __future__ import annotations
 import csv
 import functools
 import math
+import re
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -49,6 +50,7 @@ from torch import Tensor, nn
 
 from shared import datasets
 from shared.checkpoints import Card, cards, load_checkpoint
+from shared.checkpoints.load import build
 from shared.detection.sets import any_spec, detection_set
 from shared.figures import maps, plots, tables
 from shared.figures.boxes import show_detections
@@ -59,7 +61,7 @@ from shared.ledger.evidence import arm_result
 from shared.ledger.intervals import welch
 from shared.ledger.judge import count_model
 from shared.ledger.printed import parse_printed
-from shared.training.recipe import input_shape, load_protocols
+from shared.training.recipe import detection, input_shape, load_protocols
 
 SLUG = "adder_detection"
 PAPER = ROOT / "papers" / SLUG
@@ -87,7 +89,7 @@ note(tables.verdict_line(entries) + "\n\n" + tables.overview(entries))
 # %% [markdown]
 # ## Table 5 and figure 1: accuracy against energy
 #
-# The AP is the paper's, on COCO; none was measured here. The energy is counted on the detectors built here (filled
+# The AP is the paper's, on COCO, after 12 epochs where no other number (ep.) is given; none was measured here. The energy is counted on the detectors built here (filled
 # markers) and as printed where we build none (hollow): 0.9 pJ for each addition, 3.7 pJ for each multiplication of
 # 32-bit numbers, and nothing for memory, which is most of a real chip's bill.
 
@@ -111,15 +113,18 @@ def short(row: str) -> str:
 
 
 def energy_points() -> list[plots.Point]:
-    """The rows of table 5 that print energy and AP."""
-    cells = {(entry.row, entry.quantity): entry for entry in of("Table 5")}
+    """The rows of table 5; a detector has one energy and an AP for each length of training."""
+    here = of("Table 5")
+    energies = {entry.row: entry for entry in here if entry.quantity == "energy_mj"}
     points = []
-    for (row, quantity), energy in cells.items():
-        if quantity != "energy_mj" or (row, "ap") not in cells:
+    for entry in here:
+        detector = re.sub(r", \d+ epochs$", "", entry.row)
+        if entry.quantity != "ap" or detector not in energies:
             continue
+        energy = energies[detector]
         cost = float(parse_printed(energy.ours or energy.says).value)
-        accuracy = float(cells[row, "ap"].says)
-        points.append(plots.Point(family_of(row), short(row), cost, accuracy, energy.ours is not None))
+        label = short(entry.row).replace(" epochs", " ep.").removesuffix(", 12 ep.")
+        points.append(plots.Point(family_of(entry.row), label, cost, float(entry.says), energy.ours is not None))
     order = [CONVOLUTIONS, *SWITCHES.values()]
     return sorted(points, key=lambda point: order.index(point.family) if point.family in order else len(order))
 
@@ -161,27 +166,30 @@ bars = [
     for switch, args in NECKS.items()
 ]
 figure, axes = plt.subplots(figsize=(8, 3.8))
-for place, (_, cost) in enumerate(bars):
-    axes.barh(place - 0.2, cost.multiplications / GIGA, 0.38, color=plots.VERMILION)
-    axes.barh(place + 0.2, cost.additions / GIGA, 0.38, color=plots.BLUE)
-    longest = max(cost.multiplications, cost.additions) / GIGA
+costs = [cost for _, cost in bars]
+places = np.arange(len(bars))
+multiplications, additions = (
+    np.array([getattr(cost, what) / GIGA for cost in costs]) for what in ("multiplications", "additions")
+)
+axes.barh(places - 0.2, multiplications, 0.38, color=plots.VERMILION, label="multiplications")
+axes.barh(places + 0.2, additions, 0.38, color=plots.BLUE, label="additions")
+for place, cost in enumerate(costs):
+    longest = max(multiplications[place], additions[place])
     axes.text(longest + 5, place, f"{float(cost.energy_mj):.0f} mJ", va="center", fontsize=8)
-axes.barh([], [], color=plots.VERMILION, label="multiplications")
-axes.barh([], [], color=plots.BLUE, label="additions")
-axes.set_yticks(range(len(bars)), [name for name, _ in bars])
+axes.set_yticks(places, [name for name, _ in bars])
 axes.invert_yaxis()
 axes.grid(axis="y", visible=False)
 axes.margins(x=0.12)
-axes.set_xlabel("operations for one image, thousands of millions")
+axes.set_xlabel("operations for one image, 10⁹")
 axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1.12), ncols=2)
 plt.show()
 
 # %% [markdown]
 # ## Table 1 and figure 3: what training an adder detector needs
 #
-# The paper's detector diverges when the backbone's normalisation keeps the statistics of its classifier. Ours is FCOS on
-# a narrow ResNet-18, on scenes of handwritten digits (`mini`): the mean loss of each epoch, a line for each seed; a cross
-# marks the end of a run whose loss stopped being finite.
+# The paper's detector diverges when the backbone's normalisation keeps the statistics of its classifier. Ours is FCOS
+# on a narrow ResNet-18, on scenes of handwritten digits (`mini`): the mean loss of each epoch, a line for each seed; a
+# cross marks the end of a run whose loss stopped being finite.
 
 # %%
 LOSS = "train_loss"
@@ -205,32 +213,32 @@ def rows_of(protocol: str, arm: str) -> Curves:
 superseded = {card.supersedes for card in cards(SLUG)}
 current = [card for card in cards(SLUG) if card.name not in superseded]
 ARMS = {"adder": "statistics updated", "adder-frozen": "statistics frozen"}
-found = {arm: rows_of("mini", arm) for arm in ARMS}
-if all(found.values()):
+ran = {arm: rows_of("mini", arm) for arm in ARMS}
+if all(ran.values()):
     figure, axes = plt.subplots(figsize=(5.6, 3.4))
     for place, (arm, title) in enumerate(ARMS.items()):
-        for number, rows in enumerate(found[arm].values()):
+        for number, rows in enumerate(ran[arm].values()):
             losses = [float(row[LOSS]) for row in rows]
             epochs = [int(row["epoch"]) for row in rows]
             colour, marker = plots.PALETTE[place], plots.MARKERS[place]
             axes.plot(epochs, losses, marker, ls="-", ms=3.5, color=colour, label=None if number else title)
-            if len(rows) < PROTOCOLS["mini"].recipe.epochs or not math.isfinite(losses[-1]):
+            if not math.isfinite(losses[-1]) or len(rows) < detection(PROTOCOLS["mini"].recipe).epochs:
                 whole = [loss for loss in losses if math.isfinite(loss)]
                 axes.plot(epochs[-1], whole[-1] if whole else 0, "x", color=plots.BLACK, ms=9, mew=2)
     axes.set(xlabel="epoch", ylabel="training loss")
     axes.legend()
     plt.show()
 else:
-    note(f"*Not here:* `mini` has not been run for {', '.join(arm for arm in ARMS if not found[arm])}.")
+    note(f"*Not here:* `mini` has not been run for {', '.join(arm for arm in ARMS if not ran[arm])}.")
 note(tables.section(of("Table 1")))
 
 # %% [markdown]
 # ## Figure 2: the statistics of normalisation and the weights, adder against convolution
 #
-# The sums of an adder layer are large and negative, so that its normalisation has much to do, and what it must do changes
-# as the weights change. Two pinned classifiers, equal but for the switch, layer by layer: the mean of the running mean's
-# absolute value and the mean running variance over the channels; the standard deviation of the weights, and that of
-# their first values (drawn anew here, from the same distributions). The first layer multiplies in both.
+# The sums of an adder layer are large and negative, so that its normalisation has much to do, and what it must do
+# changes as the weights change. Two pinned classifiers, equal but for the switch, layer by layer: over the channels,
+# the mean of the running mean's absolute value and the mean running variance; and the standard deviation of the
+# weights, trained and at first (drawn anew here, from the same distributions). The first layer multiplies in both.
 
 # %%
 CLASSIFIERS = {"adder": "adder-small-0", "convolution": "conv-small-0"}
@@ -259,37 +267,37 @@ def channel_means(model: nn.Module) -> tuple[list[float], list[float]]:
     )
 
 
-networks = {kind: found[0] for kind, name in CLASSIFIERS.items() if (found := pinned(name)) is not None}
-if len(networks) == len(CLASSIFIERS):
-    figure, panels = plt.subplots(1, 3, figsize=(11, 3.2))
-    for place, (kind, network) in enumerate(networks.items()):
-        style: dict[str, Any] = {"color": plots.PALETTE[place], "marker": plots.MARKERS[place], "ms": 3.5}
-        for axes, values in zip(panels, channel_means(network), strict=False):
-            axes.plot(range(1, len(values) + 1), values, label=kind, **style)
-        _, card = load_checkpoint(f"{SLUG}/{CLASSIFIERS[kind]}")
-        fresh = datasets.spec(card.data)
-        torch.manual_seed(card.seed)
-        from shared.checkpoints.load import build
+def fresh(card: Card) -> nn.Module:
+    """The network of a card as it is before training."""
+    torch.manual_seed(card.seed)
+    return build(SLUG, card.model, card.args, datasets.spec(card.data).classes)
 
-        first = filters(build(SLUG, card.model, card.args, fresh.classes))
-        for label, weights in ((f"{kind}, trained", filters(network)), (f"{kind}, at first", first)):
-            values = [float(value.std()) for value in weights.values()]
-            look = style if label.endswith("trained") else style | {"fillstyle": "none", "ls": ":"}
-            panels[2].plot(range(1, len(values) + 1), values, label=label, **look)
+
+classifiers = {kind: loaded for kind, name in CLASSIFIERS.items() if (loaded := pinned(name)) is not None}
+if len(classifiers) == len(CLASSIFIERS):
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.2))
+    for place, (kind, (network, card)) in enumerate(classifiers.items()):
+        style: dict[str, Any] = {"color": plots.PALETTE[place], "marker": plots.MARKERS[place], "ms": 3.5}
+        for axes, means in zip(panels, channel_means(network), strict=False):
+            axes.plot(range(1, len(means) + 1), means, label=kind, **style)
+        for when, state in (("trained", network), ("at first", fresh(card))):
+            spreads = [float(weights.std()) for weights in filters(state).values()]
+            look = style | ({} if when == "trained" else {"fillstyle": "none", "ls": ":"})
+            panels[2].plot(range(1, len(spreads) + 1), spreads, label=f"{kind}, {when}", **look)
     for axes, title in zip(
         panels, ("|running mean|", "running variance", "standard deviation of weights"), strict=True
     ):
         axes.set(title=title, xlabel="layer", yscale="log")
-        axes.legend()
+        axes.legend(loc="best")
     plt.show()
 note(tables.section(of("Figure 2")) if of("Figure 2") else "The paper prints no number here.")
 
 # %% [markdown]
-# ## AdderNet, figure 2: are the weights of adder layers Laplacian, those of convolutions Gaussian?
+# ## AdderNet: are the weights of adder layers Laplacian, those of convolutions Gaussian?
 #
-# AdderNet shows the histogram of a layer's weights and says so. Here both laws are fitted to every layer but the first by
-# maximum likelihood (Laplace: median and mean absolute deviation; Gauss: mean and standard deviation). Positive bars:
-# Laplace explains a weight better, by so many nats on average; negative bars: Gauss does.
+# AdderNet shows the histogram of a layer's weights and says so. Here both laws are fitted to every layer but the first
+# by maximum likelihood (Laplace: median and mean absolute deviation; Gauss: mean and standard deviation). Positive
+# bars: Laplace explains a weight better, by so many nats on average; negative bars: Gauss does.
 
 # %%
 
@@ -301,17 +309,17 @@ def log_likelihoods(weights: Tensor) -> tuple[float, float]:
     return -math.log(2 * math.e * spread), -0.5 * math.log(2 * math.pi * math.e * float(values.var(correction=0)))
 
 
-if len(networks) == len(CLASSIFIERS):
+if len(classifiers) == len(CLASSIFIERS):
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.2))
     sentences = []
-    for place, (kind, network) in enumerate(networks.items()):
-        layers = dict(list(filters(network).items())[1:])
+    for place, (kind, pair) in enumerate(classifiers.items()):
+        layers = dict(list(filters(pair[0]).items())[1:])
         gains = [laplace - gauss for laplace, gauss in map(log_likelihoods, layers.values())]
         colour = plots.PALETTE[place]
         panels[2].bar(np.arange(1, len(gains) + 1) + 0.4 * place - 0.2, gains, 0.4, color=colour, label=kind)
         sentences.append(f"{kind}: Laplace fits better in {sum(gain > 0 for gain in gains)} of {len(gains)} layers")
-        name, weights = max(layers.items(), key=lambda layer: layer[1].numel())
-        values = weights.flatten().double()
+        widest = max(layers, key=lambda name: layers[name].numel())
+        values = layers[widest].flatten().double()
         low, high = (float(values.quantile(share)) for share in (0.002, 0.998))
         grid = np.linspace(low, high, 200)
         centre, spread = float(values.median()), float((values - values.median()).abs().mean())
@@ -321,7 +329,7 @@ if len(networks) == len(CLASSIFIERS):
         gauss = np.exp(-((grid - mean) ** 2) / (2 * deviation**2)) / (deviation * math.sqrt(2 * math.pi))
         panels[place].plot(grid, laplace, color=plots.BLACK, label="Laplace")
         panels[place].plot(grid, gauss, color=plots.ORANGE, ls="--", label="Gauss")
-        panels[place].set(title=f"{kind}: {name.removesuffix('.weight')}", xlabel="weight", ylabel="density")
+        panels[place].set(title=f"{kind}: {widest.removesuffix('.weight')}", xlabel="weight", ylabel="density")
         panels[place].legend()
     panels[2].axhline(0, color=plots.GREY, lw=0.8)
     panels[2].set(title="Laplace over Gauss", xlabel="layer", ylabel="mean log-likelihood ratio, nats")
@@ -356,13 +364,11 @@ def last_features(network: Any, card: Card) -> Tensor:
         return network.eval().features((torch.cat([*map(squares, PHOTOGRAPHS)]) - mean) / std)["stage4"]
 
 
-if len(networks) == len(CLASSIFIERS):
-    figure, rows_of_axes = plt.subplots(1, 2, figsize=(9, 3.4))
+if len(classifiers) == len(CLASSIFIERS):
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.4))
     sentences = []
-    for axes, (kind, name) in zip(rows_of_axes, CLASSIFIERS.items(), strict=True):
-        loaded = pinned(name)
-        assert loaded is not None
-        features = last_features(*loaded)
+    for axes, (kind, (network, card)) in zip(panels, classifiers.items(), strict=True):
+        features = last_features(network, card)
         zeros = 100 * float((features == 0).float().mean())
         sentences.append(f"{kind}: {zeros:.0f} % zeros")
         axes.imshow(features.amax(dim=(2, 3)).numpy() > 0, cmap="gray", aspect="auto", interpolation="nearest")
@@ -379,17 +385,16 @@ note(tables.section(of("Figure 4")) if of("Figure 4") else "The paper's two shar
 
 # %%
 note("### Table 2\n\n" + tables.section(of("Table 2")))
-places = tables.in_order({place for entry in entries for place in entry.places})
-for place in places:
-    if place.startswith("AdderNet"):
-        note(f"### {place}\n\n" + tables.section(of(place)))
+for where in tables.in_order({where for entry in entries for where in entry.places}):
+    if where.startswith("AdderNet"):
+        note(f"### {where}\n\n" + tables.section(of(where)))
 
 # %% [markdown]
 # ## Table 3: eight detectors with an adder backbone; table 4: necks; table 6: PASCAL VOC
 
 # %%
-for place in ("Table 3", "Table 4", "Table 6"):
-    note(f"### {place}\n\n" + tables.section(of(place)))
+for where in ("Table 3", "Table 4", "Table 6"):
+    note(f"### {where}\n\n" + tables.section(of(where)))
 
 # %% [markdown]
 # ## Figure 7: detections
@@ -438,17 +443,17 @@ def arms(protocol: str) -> list[str]:
 
 def curve(protocol: str, arm: str, column: str) -> NDArray[np.float64] | None:
     """A column of an arm's curves (seeds, epochs); a run that diverged goes on as nothing; None without any run."""
-    found = [[float(row[column]) for row in rows] for rows in rows_of(protocol, arm).values()]
-    if not found:
+    lines = [[float(row[column]) for row in rows] for rows in rows_of(protocol, arm).values()]
+    if not lines:
         return None
-    length = max(map(len, found))
-    return np.array([values + [math.nan] * (length - len(values)) for values in found])
+    length = max(map(len, lines))
+    return np.array([values + [math.nan] * (length - len(values)) for values in lines])
 
 
 for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
     plan = PROTOCOLS[protocol]
     column, label = (LOSS, "training loss") if plan.recipe.task == "detection" else ("test_top1", "test top-1, %")
-    drawn = {arm: values for arm in arms(protocol) if (values := curve(protocol, arm, column)) is not None}
+    drawn = {arm: line for arm in arms(protocol) if (line := curve(protocol, arm, column)) is not None}
     note(f"`{protocol}`: {plan.what}." + ("" if drawn else " *Not here:* no run yet."))
     if drawn:
         figure, axes = plt.subplots(figsize=(5.4, 3.2))
@@ -506,9 +511,9 @@ note(tables.section(runs))
 # %% [markdown]
 # ## AP against energy: the paper's and ours
 #
-# Two charts because the AP cannot share an axis: COCO, as the paper prints it, and our own detectors of `mini` on scenes
-# of digits (mean over seeds, error bars: one standard deviation). Both horizontal axes are counted by the same code. The
-# picture of the README is this one.
+# Two charts because the AP cannot share an axis: COCO, as the paper prints it, and our own detectors of `mini` on
+# scenes of digits (mean over seeds, error bars: one standard deviation). Both horizontal axes are counted by the same
+# code. The picture of the README is this one.
 
 # %%
 
@@ -521,7 +526,10 @@ def mini_points() -> list[plots.Point]:
         result = arm_result(SLUG, "mini", plan, arm, "ap")
         if result is not None:
             network = plan.arms[arm]
-            cost = count_model(SLUG, network.builder, network.args, input_shape(plan), any_spec(plan.data).classes)
+            built = {
+                name: value for name, value in network.args.items() if name != "checkpoint"
+            }  # weights cost nothing
+            cost = count_model(SLUG, network.builder, built, input_shape(plan), any_spec(plan.data).classes)
             family = CONVOLUTIONS if arm == "conv" else SWITCHES["(B+N)"]
             points.append(
                 plots.Point(family, arm, float(cost.energy_mj), result.mean, counted=True, spread=result.std or 0.0)
@@ -553,5 +561,5 @@ plt.show()
 
 # %%
 rest = [entry for entry in entries if entry.id not in shown and entry.check != "run"]
-for place in tables.in_order({entry.where for entry in rest}):
-    note(f"### {place}\n\n" + tables.section([entry for entry in rest if entry.where == place]))
+for where in tables.in_order({entry.where for entry in rest}):
+    note(f"### {where}\n\n" + tables.section([entry for entry in rest if entry.where == where]))

@@ -64,7 +64,7 @@ class Neighbours(nn.Module):
 class UnsharedNeighbours(nn.Module):
     """ECA-NS (equations 6 and 7): k weights for each channel, over the same neighbours as `Neighbours`.
 
-    Of its k C weights those that lie beyond the first and the last channel meet zeros.
+    As in the official code, those of its k C weights that lie beyond the first and the last channel meet zeros.
 
     Raises:
         ValueError: k is even, or less than 1.
@@ -140,8 +140,9 @@ def kernel_sizes(kernel: str, channels: tuple[int, ...], planes: tuple[int, ...]
         planes: nominal widths of the stages.
 
     Raises:
-        ValueError: not one of these, or an even digit.
+        ValueError: not one of these.
     """
+    kernel = str(kernel)  # a command line gives a number
     if kernel in ("adaptive", "adaptive-planes"):
         return dict(zip(channels, map(kernel_size, channels if kernel == "adaptive" else planes), strict=True))
     if not kernel.isdecimal() or len(kernel) != len(channels):
@@ -170,17 +171,17 @@ def attention_module(name: str, k: Callable[[int], int], reduction: int) -> Atte
 def attention_resnet(
     depth: int,
     attention: str = "eca",
-    kernel: str | None = None,
+    kernel: str = "published",
     reduction: int = 16,
     classes: int = 1000,
     in_channels: int = 3,
 ) -> nn.Module:
     """ResNet-18/34/50/101/152 with a module after the last normalisation of each residual branch.
 
-    Without `kernel` the sizes are the published ones. Only the two forms of ECA have a kernel, only SE a reduction.
+    `kernel` is "published", or as in `kernel_sizes`. Only the two forms of ECA have one, and only SE has a reduction.
     """
     channels = STAGE_WIDTHS if depth in BASIC_DEPTHS else tuple(4 * width for width in STAGE_WIDTHS)
-    sizes = kernel_sizes(PUBLISHED[depth] if kernel is None else kernel, channels, STAGE_WIDTHS)
+    sizes = kernel_sizes(PUBLISHED[depth] if kernel == "published" else kernel, channels, STAGE_WIDTHS)
     module = attention_module(attention, sizes.__getitem__, reduction)
     return ResNet(depth, attention=module, classes=classes, in_channels=in_channels)
 
@@ -194,7 +195,7 @@ def attention_resnet20(
     in_channels: int = 3,
 ) -> nn.Module:
     """ResNet-20 for small images with the same modules: not in the paper, for machines that cannot train ImageNet."""
-    channels = tuple(int(full * width) for full in WIDTHS)
+    channels = tuple(max(int(full * width), 1) for full in WIDTHS)
     sizes = kernel_sizes(kernel, channels, channels)
     module = attention_module(attention, sizes.__getitem__, reduction)
     return CifarResNet(20, attention=module, width=width, classes=classes, in_channels=in_channels)
@@ -211,6 +212,7 @@ def attention_mobilenet_v2(
     Raises:
         ValueError: another `kernel`.
     """
+    kernel = str(kernel)  # a command line gives a number
     if kernel != "adaptive" and not (kernel.isdecimal() and len(kernel) == 2):
         raise ValueError(f"the kernel must be adaptive or two digits, not {kernel}")
 

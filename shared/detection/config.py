@@ -68,7 +68,7 @@ def fast_check(file: Path) -> None:
     from mmengine.optim import build_optim_wrapper
 
     import shared.detection.backbone  # noqa: F401
-    from shared.layers.adder import adaptive_gradients
+    from shared.layers.adaptive import adaptive_gradients
 
     detector: Any = MODELS.build(config.model)
     wrapper = build_optim_wrapper(detector, config.optim_wrapper)

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from shared.errors import PapertrailError
 from shared.files import atomic_write
-from shared.layers.adder import adaptive_gradients
+from shared.layers.adaptive import adaptive_gradients
 from shared.training.optim import learning_rate_factor
 from shared.training.recipe import DetectionRecipe
 

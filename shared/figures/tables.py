@@ -15,6 +15,12 @@ TITLES = {
     "top1": "top-1, %",
     "top5": "top-5, %",
     "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_s": "AP, small",
+    "ap_m": "AP, medium",
+    "ap_l": "AP, large",
+    "fps": "images/s",
     "latency_ms": "latency, ms",
     "mse": "error, 1e-3",
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Literal
@@ -69,7 +68,7 @@ class Adder2d(nn.Module):
     """An adder layer in the place of `nn.Conv2d`, without bias: (N, in, H, W) to (N, out, H', W').
 
     The filters, (out, in / groups, kh, kw), are drawn from N(0, 1). See `adder2d` for the gradients, and
-    `adaptive_gradients` for the learning rate that belongs to them.
+    `shared.layers.adaptive` for the learning rate that belongs to them.
 
     Raises:
         ValueError: `groups` does not divide both channel counts, or an unknown `input_gradient`.
@@ -119,40 +118,6 @@ class Adder2d(nn.Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"padding={self.padding}, groups={self.groups}, input_gradient={self.input_gradient!r}"
         )
-
-
-def adaptive_gradients(optimiser: torch.optim.Optimizer, model: nn.Module, eta: float = 0.2) -> None:
-    """Give each adder layer of `model` the learning rate of CVPR 2020, equations 12 and 13.
-
-    In every step of `optimiser` the gradient g of an `Adder2d` weight with k elements becomes eta sqrt(k) g / |g|; a
-    gradient of zero stays zero. Weight decay and momentum, if any, come after it. The step is the right place under
-    data parallelism, because there g is the mean over all processes: scaled on each device before the reduction, as the
-    official code does, the parts would lose their relative lengths.
-    """
-    weights = [layer.weight for layer in model.modules() if isinstance(layer, Adder2d)]
-
-    def scale() -> None:
-        for weight in weights:
-            if weight.grad is not None:
-                length = torch.linalg.vector_norm(weight.grad).clamp_min(1e-12)
-                weight.grad.mul_(eta * math.sqrt(weight.numel()) / length)
-
-    def before_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-        """Scale now; or, where the step is given a closure that makes the gradients (Lightning), after the closure."""
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimiser
-        if closure is None:
-            scale()
-            return None
-
-        def closure_and_scale() -> Any:
-            loss = closure()
-            scale()
-            return loss
-
-        return args[:1], {"closure": closure_and_scale}
-
-    if weights:
-        optimiser.register_step_pre_hook(before_step)
 
 
 @torch.library.custom_op("papertrail::adder2d", mutates_args=())

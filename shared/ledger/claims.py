@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from shared.errors import PapertrailError
 from shared.files import ROOT, read_yaml
 from shared.ledger.printed import parse_printed
+from shared.measure.tools import Tool
 from shared.schema import Strict, validated
 from shared.training.recipe import Protocol, load_protocols
 
@@ -46,7 +47,9 @@ class CountCheck(Strict):
         args: its arguments.
         input: (C, H, W), when not what the model was made for.
         classes: when not what the model was made for.
-        convention: how the paper counts: one multiply-add is one MAC, or two operations.
+        convention: how the paper counts: one multiply-add is one MAC, or two operations; or as a tool does, whose rules
+            shared/measure/tools.py states.
+        units: what K, M and G of the print are: powers of 1000, or of 1024.
         variant: arguments under which the count is what is printed: the evidence of a deviation's reason, counted
             each time.
     """
@@ -56,7 +59,8 @@ class CountCheck(Strict):
     args: Arguments = {}
     input: tuple[int, int, int] | None = None
     classes: int | None = None
-    convention: Literal["multiply-add", "two operations"] = "multiply-add"
+    convention: Literal["multiply-add", "two operations", "thop", "mmdetection"] = "multiply-add"
+    units: Literal["decimal", "binary"] = "decimal"
     variant: Arguments | None = None
 
 
@@ -120,10 +124,13 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _countable(self) -> Claim:
-        if self.quantity not in ("ordering", "outputs"):
-            parse_printed(self.says)
+        if self.quantity not in ("ordering", "outputs") and not isinstance(self.check, OracleCheck):
+            parse_printed(self.says)  # what a test shows may be a formula
         if isinstance(self.check, CountCheck) and self.quantity not in COUNTED:
             raise ValueError(f"`{self.quantity}` cannot be counted; count {', '.join(COUNTED)}")
+        by_tool = isinstance(self.check, CountCheck) and self.check.convention in get_args(Tool)
+        if by_tool and self.quantity not in ("params", "macs"):
+            raise ValueError(f"a tool counts params and macs, not `{self.quantity}`")
         if isinstance(self.check, RunCheck) and self.quantity != "ordering":
             raise ValueError("a run decides an `ordering`, never a number: it is not the paper's experiment")
         return self

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
+from torch import nn
 
 from shared.builders import models
 from shared.errors import PapertrailError
@@ -20,6 +21,7 @@ from shared.ledger.evidence import REPEATED, arm_result
 from shared.ledger.intervals import decide, welch
 from shared.ledger.printed import Printed, parse_printed
 from shared.measure import Count, count
+from shared.measure.tools import Tool, operations, parameters
 from shared.training.recipe import Protocol, load_protocols
 
 Verdict = Literal["exact", "within", "supported", "inconclusive", "deviates", "contradicted", "not attempted"]
@@ -88,7 +90,7 @@ def judge_claim(slug: str, claim: Claim, protocols: Mapping[str, Protocol]) -> E
 
 
 def _by_count(slug: str, claim: Claim, check: CountCheck) -> Entry:
-    printed = parse_printed(claim.says)
+    printed = parse_printed(claim.says, binary=check.units == "binary")
     ours = _counted(slug, claim, check, check.args)
     reason = claim.reason or ""
     verdict: Verdict = "deviates"
@@ -124,6 +126,9 @@ def _variant(slug: str, claim: Claim, check: CountCheck, printed: Printed) -> st
 
 def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int | Fraction:
     try:
+        if check.convention == "thop" or check.convention == "mmdetection":
+            params, operations = tool_count(slug, check.model, args, check.convention, check.input, check.classes)
+            return params if claim.quantity == "params" else operations
         found = count_model(slug, check.model, args, check.input, check.classes)
     except (KeyError, TypeError, ValueError) as error:
         raise PapertrailError(
@@ -141,18 +146,41 @@ def count_model(
     return _count(slug, model, tuple(sorted(args.items())), shape, classes)
 
 
-@functools.cache
-def _count(
+def tool_count(
     slug: str,
     model: str,
-    args: tuple[tuple[str, bool | int | float | str], ...],
-    shape: tuple[int, int, int] | None,
-    classes: int | None,
-) -> Count:
+    args: Arguments,
+    tool: Tool,
+    shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+) -> tuple[int, int]:
+    """The parameters and the operations of a network as a tool counts them; see shared/measure/tools.py."""
+    return _tool_count(slug, model, tuple(sorted(args.items())), tool, shape, classes)
+
+
+Settings = tuple[tuple[str, bool | int | float | str], ...]
+
+
+@functools.cache
+def _count(slug: str, model: str, args: Settings, shape: tuple[int, int, int] | None, classes: int | None) -> Count:
+    return count(*_built(slug, model, args, shape, classes))
+
+
+@functools.cache
+def _tool_count(
+    slug: str, model: str, args: Settings, tool: Tool, shape: tuple[int, int, int] | None, classes: int | None
+) -> tuple[int, int]:
+    network, seen = _built(slug, model, args, shape, classes)
+    return parameters(network, tool), operations(network, seen, tool)
+
+
+def _built(
+    slug: str, model: str, args: Settings, shape: tuple[int, int, int] | None, classes: int | None
+) -> tuple[nn.Module, tuple[int, int, int]]:
     known = models(slug)[model]
     with torch.device("meta"):
         network = known.build(**dict(args), classes=classes or known.classes)
-    return count(network, shape or known.input)
+    return network, shape or known.input
 
 
 def _by_run(slug: str, claim: Claim, check: RunCheck, plan: Protocol) -> Entry:
@@ -211,6 +239,8 @@ def _count_command(slug: str, check: CountCheck) -> str:
         words.append(f"--input {','.join(map(str, check.input))}")
     if check.classes is not None:
         words.append(f"--classes {check.classes}")
+    if check.convention in get_args(Tool):
+        words.append(f"--tool {check.convention}")
     return " ".join(words)
 
 

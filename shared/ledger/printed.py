@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
+BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "B": 2**30}
 _PRINT = re.compile(r"(?P<number>\d+(\.(?P<decimals>\d+))?)(?P<unit>[KMGB]?)")
 
 
@@ -42,11 +43,11 @@ class Printed:
         return f"{float(Fraction(value) / self.scale):.{self.decimals + 2}f}{letter}"
 
 
-def parse_printed(text: str) -> Printed:
-    """Read a printed number; ValueError when `text` is none."""
+def parse_printed(text: str, *, binary: bool = False) -> Printed:
+    """Read a printed number, in papers that divide by 2^20 and 2^30 with `binary`; ValueError when `text` is none."""
     found = _PRINT.fullmatch(text)
     if found is None:
         raise ValueError(f"`{text}` is not a printed number such as 5.2M, 313M, 4.1G or 73.9")
-    scale = UNITS[found["unit"]]
+    scale = (BINARY if binary else UNITS)[found["unit"]]
     decimals = len(found["decimals"] or "")
     return Printed(text, Fraction(found["number"]) * scale, Fraction(scale, 10**decimals), scale, decimals)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from shared.errors import PapertrailError
-from shared.layers.adder import adaptive_gradients
+from shared.layers.adaptive import adaptive_gradients
 from shared.training.recipe import Optimiser, Schedule
 
 NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)

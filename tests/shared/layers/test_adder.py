@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from shared import bench
 from shared.layers import adder, adder_cpu
-from shared.layers.adder import Adder2d, InputGradient, adaptive_gradients, adder2d
+from shared.layers.adaptive import adaptive_gradients
+from shared.layers.adder import Adder2d, InputGradient, adder2d
 from shared.measure import count, peak_memory
 from shared.measure.cost import threads
 

@@ -32,6 +32,9 @@ def test_a_claim_is_read_as_it_stands(claim: Make, claims_file: Write, protocols
         ({"says": "about 15M"}, "not a printed number"),
         ({"confidence": "sure"}, "confidence"),
         ({"quantity": "top1"}, "cannot be counted"),
+        ({"check": {**COUNT, "convention": "fvcore"}}, "convention"),
+        ({"check": {**COUNT, "units": "dozens"}}, "units"),
+        ({"check": {**COUNT, "convention": "thop"}, "quantity": "additions"}, "a tool counts params and macs"),
         ({"check": {**RUN}}, "ordering"),
         ({"check": {**RUN, "margin": -1}, **ORDERING}, "margin"),
         ({"evidence": "somewhere"}, "evidence"),
@@ -45,6 +48,12 @@ def test_what_is_wrong_is_named(
     with pytest.raises(PapertrailError, match=named) as caught:
         read_claims(path, protocols)
     assert str(path) in str(caught.value) and changes.get("id", "t1.a") in str(caught.value)
+
+
+def test_what_a_test_shows_may_be_a_formula(claim: Make, claims_file: Write, protocols: dict[str, Protocol]) -> None:
+    oracle = {"kind": "oracle", "test": "tests/a.py::test_b"}
+    (found,) = read_claims(claims_file(claim(oracle, says="2C^2/r")), protocols)
+    assert found.says == "2C^2/r"
 
 
 def test_two_claims_with_one_id_are_refused(claim: Make, claims_file: Write, protocols: dict[str, Protocol]) -> None:

@@ -56,6 +56,20 @@ def test_two_operations_for_a_multiply_add(verdict: Judge) -> None:
     assert verdict(check, quantity="macs", says="626M").verdict == "exact"
 
 
+def test_as_a_tool_counts(verdict: Judge) -> None:
+    """VGG-16 has 313.2 M multiply-adds; thop adds normalisation, activation and pooling."""
+    entry = verdict({**COUNT, "convention": "thop"}, quantity="macs", says="315M")
+    assert (entry.verdict, entry.ours) == ("exact", "314.65M")
+    assert entry.command == "papertrail count ghostnet vgg16 --tool thop"
+    assert verdict({**COUNT, "convention": "thop"}, says="14.72M").verdict == "exact"
+
+
+def test_binary_units(verdict: Judge) -> None:
+    """14,724,042 parameters are 14.04 times 2^20."""
+    entry = verdict({**COUNT, "units": "binary"}, says="14.04M")
+    assert (entry.verdict, entry.ours) == ("exact", "14.0419M")
+
+
 def test_another_input_and_other_classes(verdict: Judge) -> None:
     entry = verdict({**COUNT, "input": [3, 64, 64], "classes": 100}, quantity="macs", says="1.3G")
     assert (entry.verdict, entry.ours) == ("exact", "1.253G")

@@ -72,3 +72,12 @@ def test_ours_is_shown_in_the_print_s_unit_with_two_more_digits() -> None:
     assert parse_printed("5.2M").like(5_181_740) == "5.182M"
     assert parse_printed("4.1G").like(4_089_184_256) == "4.089G"
     assert parse_printed("2").like(Fraction(313, 158)) == "1.98"
+
+
+@pytest.mark.parametrize(("text", "value", "ours"), [
+    ("24.37M", 25_557_032, "24.3731M"), ("3.86G", 4_142_713_880, "3.8582G"),
+])  # fmt: skip
+def test_binary_units(text: str, value: int, ours: str) -> None:
+    printed = parse_printed(text, binary=True)
+    assert printed.is_print_of(value) and printed.like(value) == ours
+    assert not parse_printed(text).is_print_of(value)

@@ -1,0 +1,86 @@
+"""The detectors of tables 5 and 6: Faster R-CNN, Mask R-CNN and RetinaNet with feature pyramids on ResNet-50 and -101.
+
+The paper takes MMDetection's settings as they are (section 4.3): necks, heads and losses are those of its own files.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from shared.detection import build
+
+TAPS = ("stage1", "stage2", "stage3", "stage4")
+# MMDetection's own files, and the kernel sizes of ECA on ResNet-50 in the released detectors (official code, README).
+FILES = {
+    "faster_rcnn": ("_base_/models/faster-rcnn_r50_fpn", "5555"),
+    "mask_rcnn": ("_base_/models/mask-rcnn_r50_fpn", "3377"),
+    "retinanet": ("_base_/models/retinanet_r50_fpn", "3377"),
+}
+PREFIXES = {"none": "", "se": "se_", "eca": "eca_"}
+
+
+def detector(
+    name: str,
+    backbone: str = "resnet50",
+    attention: str = "none",
+    kernel: str = "released",
+    frozen: bool = True,
+    *,
+    classes: int = 80,
+) -> nn.Module:
+    """A detector of table 5 on one of the paper's backbones.
+
+    Args:
+        name: of `FILES`.
+        backbone: "resnet50" or "resnet101".
+        attention: "none", "se" or "eca", in every block of the backbone.
+        kernel: of ECA, as in `model.kernel_sizes`, or "released": the sizes of the authors' own detectors.
+        frozen: the stem and the first stage are not trained and normalisation keeps its statistics, as MMDetection has
+            it for backbones that come trained.
+        classes: number of classes.
+
+    Raises:
+        ValueError: there is no such backbone or attention.
+        PapertrailError: MMDetection is missing.
+    """
+    network = build.detector(model_of(name, backbone, attention, kernel, norm_eval=frozen), classes)
+    if frozen:
+        trunk = network.detector.backbone.network
+        for part in (trunk.stem, trunk.stages[0]):
+            part.requires_grad_(False)
+    return network
+
+
+def model_of(
+    name: str, backbone: str, attention: str, kernel: str = "released", *, checkpoint: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """The model dictionary of MMDetection behind `detector`.
+
+    Args:
+        name, backbone, attention, kernel: as for `detector`.
+        checkpoint: "<slug>/<name>" of pinned weights of the backbone.
+        options: further ones of TapsBackbone.
+
+    Raises:
+        ValueError: there is no such backbone or attention.
+        PapertrailError: MMDetection is missing.
+    """
+    if backbone not in ("resnet50", "resnet101") or attention not in PREFIXES:
+        raise ValueError(
+            f"the backbone is resnet50 or resnet101 and the attention one of {', '.join(PREFIXES)}, "
+            f"not {backbone!r} and {attention!r}"
+        )
+    file, released = FILES[name]
+    if kernel == "released":
+        kernel = released if backbone == "resnet50" else "3357"
+    args = {"kernel": kernel} if attention == "eca" else {}
+    network = PREFIXES[attention] + backbone
+    return build.on_backbone(build.base_model(file), "eca_net", network, args, TAPS, checkpoint=checkpoint, **options)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {name: functools.partial(detector, name) for name in FILES}
+DEFAULTS: dict[str, tuple[tuple[int, int, int], int]] = {name: ((3, 800, 1344), 80) for name in MODELS}

@@ -1,0 +1,356 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # ECA-Net: efficient channel attention
+#
+# Wang, Wu, Zhu, Li, Zuo and Hu, CVPR 2020, [arXiv:1910.03151](https://arxiv.org/abs/1910.03151).
+#
+# **The idea.** Channel attention multiplies each channel of a layer by a weight between 0 and 1, computed from the
+# channels' means. Squeeze-and-excitation (SE) does so by two fully connected layers with fewer channels between them.
+# ECA needs no such reduction: a one-dimensional convolution of *k* weights over the channels, shared by all of them.
+#
+# **How to read a verdict.** A number that can be counted is built and counted here: `exact` when ours rounds to what is
+# printed, `deviates` otherwise, always with the reason; what a test shows is `within`. A number that is the outcome of
+# training is never compared with a smaller run: from those only an *ordering* is judged, by a criterion written before
+# the run: `supported`, `contradicted` or `inconclusive`. What was not done is `not attempted`, with the command that
+# would do it where there is one.
+#
+# **Units.** The paper divides parameters by 2^20 and FLOPs by 2^30, and its FLOPs are what a tool counted; so are ours
+# beside them. Table 5 is in millions and billions, and by another tool. The rules stand in shared/measure/tools.py.
+#
+# This notebook reads results; it trains nothing.
+
+# %%
+from __future__ import annotations
+
+import csv
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+from matplotlib.axes import Axes
+from torch import nn
+
+from papers.eca_net.model import PUBLISHED, ChannelAttention, kernel_size, kernel_sizes
+from shared import datasets
+from shared.checkpoints import cards, load_checkpoint
+from shared.figures import maps, plots, tables
+from shared.files import ROOT
+from shared.ledger import Entry, judge, load_claims
+from shared.ledger.claims import RunCheck
+from shared.ledger.evidence import arm_result
+from shared.ledger.intervals import welch
+from shared.ledger.judge import count_model, tool_count
+from shared.ledger.printed import parse_printed
+from shared.training.recipe import load_protocols
+
+PAPER = ROOT / "papers" / "eca_net"
+PROTOCOLS = load_protocols(PAPER / "params.yaml")
+claims = load_claims("eca_net")
+entries = judge("eca_net")
+shown: set[str] = set()
+plots.use_style()
+
+
+def of(*places: str) -> list[Entry]:
+    """The claims that stand in `places`; the end of the notebook shows those that nothing asked for."""
+    found = [entry for entry in entries if not {*places}.isdisjoint(entry.places) and entry.check != "run"]
+    shown.update(entry.id for entry in found)
+    return found
+
+
+def note(text: str) -> None:
+    """Show Markdown."""
+    display(Markdown(text))
+
+
+note(tables.verdict_line(entries) + "\n\n" + tables.overview(entries))
+
+# %% [markdown]
+# ## What "FLOPs" are in tables 3 and 4
+#
+# Four ways to count the same networks. Multiply-adds alone, in the usual units or divided by 2^30, give none of the
+# printed numbers; thop's rules of 2019, divided by 2^30, give them all.
+
+# %%
+GIBI, GIGA = 2**30, 10**9
+printed = {entry.id: entry.says for entry in entries if entry.quantity == "macs"}
+ROWS = {
+    "eca_resnet18": "code.eca-resnet18.macs",
+    "eca_resnet34": "code.eca-resnet34.macs",
+    "resnet50": "t3.resnet-50.none.macs",
+    "se_resnet50": "t3.resnet-50.se.macs",
+    "eca_resnet50": "t3.resnet-50.eca.macs",
+    "resnet101": "t3.resnet-101.none.macs",
+    "se_resnet101": "t3.resnet-101.se.macs",
+    "eca_resnet101": "t3.resnet-101.eca.macs",
+    "resnet152": "t3.resnet-152.none.macs",
+    "se_resnet152": "t3.resnet-152.se.macs",
+    "eca_resnet152": "t3.resnet-152.eca.macs",
+}
+rows = []
+for model, identity in ROWS.items():
+    macs, operations = count_model("eca_net", model, {}).macs, tool_count("eca_net", model, {}, "thop")[1]
+    ways = (macs / GIGA, macs / GIBI, operations / GIGA, operations / GIBI)
+    rows.append([model, printed[identity], *(f"{value:.3f}" for value in ways)])
+note(
+    tables.markdown_table(
+        ["network", "printed", "multiply-adds / 10^9", "multiply-adds / 2^30", "thop / 10^9", "thop / 2^30"], rows
+    )
+)
+
+# %% [markdown]
+# ## Table 2: what the map from means to weights needs
+#
+# All on ResNet-50. The formulas of the parameters were checked for many channel counts.
+
+# %%
+note(tables.section(of("Table 2")))
+
+# %% [markdown]
+# ## Tables 3 and 4, figure 1: ImageNet
+#
+# The accuracies are the paper's, none was measured here. The parameters are counted on the networks built here where we
+# build them (filled markers) and as printed otherwise (hollow).
+
+# %%
+FAMILIES = {"ResNet": "ResNet", "SENet": "SENet", "ECA-Net": "ECA-Net", "CBAM": "CBAM"}
+
+
+def points() -> list[plots.Point]:
+    """The networks of table 3 on ResNets: accuracy as printed against parameters in units of 2^20."""
+    cells = {(entry.row, entry.quantity): entry for entry in of("Table 3")}
+    found = []
+    for (row, quantity), accuracy in cells.items():
+        if quantity != "top1" or "MobileNet" in row:
+            continue
+        method, _, backbone = row.removesuffix(")").partition(" (")
+        params = cells[row, "params"]
+        cost = float(parse_printed(params.ours or params.says, binary=True).value) / 2**20
+        depth = backbone.removeprefix("ResNet-")
+        label = depth if method in FAMILIES else f"{method} {depth}"
+        family = FAMILIES.get(method, "others")
+        found.append(plots.Point(family, label, cost, float(accuracy.says), params.ours is not None))
+    order = [*FAMILIES, "others"]
+    return sorted(found, key=lambda point: order.index(point.family))
+
+
+def draw_imagenet(axes: Axes) -> None:
+    """Figure 1: accuracy as printed against parameters as counted."""
+    plots.accuracy_against_cost(axes, points(), joined=tuple(FAMILIES))
+    axes.set(
+        title="The paper: ImageNet",
+        xlabel="parameters, $2^{20}$ (filled: counted here; hollow: as printed)",
+        ylabel="ImageNet top-1, % (printed)",
+    )
+    axes.legend(loc="lower right")
+
+
+figure, axes = plt.subplots(figsize=(7.5, 4.2))
+draw_imagenet(axes)
+plt.show()
+note("### Table 3\n\n" + tables.section(of("Table 3")))
+note("### Table 4\n\n" + tables.section(of("Table 4")))
+note("### The official code's page\n\n" + tables.section(of("Official code")))
+
+# %% [markdown]
+# ## Section 3.3 and figure 4: the kernel size
+#
+# Equation 12 gives the odd number nearest to |log2(C) / 2 + 1 / 2|. Left: that line, the sizes it gives, and the sizes
+# that the authors trained with, at the channels that the modules of each network see. Table: the sizes stage by stage.
+#
+# Figure 4 of the paper shows ImageNet accuracy for *k* = 3, 5, 7 and 9, without numbers. Read off it, the best fixed
+# size is 9 for ResNet-50 and 5 for ResNet-101, and the sizes lie within about 0.15 and 0.5 points of one another.
+# Trained here is *k* = 3 alone, which equation 12 gives for 8 to 64 channels.
+
+# %%
+BASIC, BOTTLENECK = (64, 128, 256, 512), (256, 512, 1024, 2048)
+powers = 2 ** np.arange(4, 12)
+figure, axes = plt.subplots(figsize=(5.6, 3.4))
+axes.plot(powers, (np.log2(powers) + 1) / 2, color=plots.GREY, linestyle=":", label="before rounding")
+axes.plot(powers, [kernel_size(int(c)) for c in powers], "o", color=plots.BLUE, label="equation 12")
+for number, (depth, sizes) in enumerate(PUBLISHED.items()):
+    seen = BASIC if depth < 50 else BOTTLENECK
+    marker, colour = plots.MARKERS[number + 1], plots.PALETTE[number + 1]
+    shift = 1.06 ** (number - 2)  # so that equal points stand side by side
+    axes.plot(np.array(seen) * shift, [int(k) for k in sizes], marker, color=colour, fillstyle="none",
+              label=f"ECA-Net{depth}")  # fmt: skip
+axes.set_xscale("log", base=2)
+axes.set(xlabel="channels C that the module sees", ylabel="kernel size k", yticks=(1, 3, 5, 7))
+axes.legend(ncols=2)
+plt.show()
+rows = []
+for depth, sizes in PUBLISHED.items():
+    seen = BASIC if depth < 50 else BOTTLENECK
+    rules = [", ".join(map(str, kernel_sizes(rule, seen, BASIC).values())) for rule in ("adaptive", "adaptive-planes")]
+    rows.append([f"ECA-Net{depth}", ", ".join(sizes), *rules])
+note(tables.markdown_table(["network", "published", "equation 12 of the channels", "of the nominal width"], rows))
+
+# %% [markdown]
+# ## Tables 5 and 6: detection and instance segmentation on COCO
+
+# %%
+note("### Table 5\n\n" + tables.section(of("Table 5")))
+note("### Table 6\n\n" + tables.section(of("Table 6")))
+
+# %% [markdown]
+# ## What was trained here
+#
+# Lines are means over seeds, bands reach from the lowest seed to the highest. The last epoch counts; nothing was chosen
+# by the test split. `mini` was run by the machine that made this notebook; of the other protocols the pinned runs are
+# shown. The protocols stand in full in `papers/eca_net/params.yaml`.
+
+# %%
+LABELS = {"none": "ResNet-20", "se": "SE-ResNet-20", "eca": "ECA-ResNet-20"}
+orderings = {claim.id: claim.check for claim in claims if isinstance(claim.check, RunCheck)}
+superseded = {card.supersedes for card in cards("eca_net")}
+current = [card for card in cards("eca_net") if card.name not in superseded]
+
+
+def curves(protocol: str, arm: str) -> np.ndarray | None:
+    """Test top-1 (seeds, epochs) of an arm: `mini` as run on this machine, others as pinned; None without any."""
+    if protocol == "mini":
+        file = PAPER / "runs" / protocol / arm / "curves.csv"
+        rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines())) if file.exists() else []
+    else:
+        mine = [card for card in current if (card.protocol, card.arm) == (protocol, arm)]
+        rows = [{"seed": card.seed, **row} for card in mine for row in card.curves]
+    seeds: dict[str, list[float]] = {}
+    for row in rows:
+        seeds.setdefault(str(row["seed"]), []).append(float(row["test_top1"]))
+    return np.array(list(seeds.values())) if seeds else None
+
+
+for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
+    plan = PROTOCOLS[protocol]
+    found = {LABELS[arm]: values for arm in plan.arms if (values := curves(protocol, arm)) is not None}
+    note(f"`{protocol}`: {plan.what}." + ("" if found else " *Not here:* no run yet."))
+    if found:
+        figure, axes = plt.subplots(figsize=(5.4, 3.2))
+        plots.curve_band(axes, found)
+        axes.set(title=datasets.spec(plan.data).title, ylabel="test top-1, %")
+        axes.legend()
+        plt.show()
+
+# %% [markdown]
+# Each claim about an ordering, with the criterion that was written before the run: the dot is the difference of mean
+# top-1 (the first arm minus the second), the bar its 95 % interval (Welch), the black stroke the margin. A claim is
+# supported when the whole bar lies to the right of its stroke, contradicted when it lies to the left.
+
+# %%
+differences = []
+verdicts = {entry.id: entry.verdict for entry in entries}
+for name, check in orderings.items():
+    plan = PROTOCOLS[check.protocol]
+    first, second = (
+        arm_result("eca_net", check.protocol, plan, arm, check.metric) for arm in (check.better, check.than)
+    )
+    if first is not None and second is not None and min(len(first.values), len(second.values)) > 1:
+        gap = welch([*first.values.values()], [*second.values.values()])
+        label = f"{check.protocol}: {check.better} - {check.than}"
+        differences.append(plots.Difference(label, gap.mean, gap.low, gap.high, check.margin, verdicts[name]))
+if differences:
+    figure, axes = plt.subplots(figsize=(9.5, 0.8 + 0.42 * len(differences)))
+    plots.difference_intervals(axes, differences)
+    axes.set_xlabel("difference of top-1, points")
+    plt.show()
+else:
+    note("*Not here:* no arm has been trained here and none is pinned.")
+runs = [entry for entry in entries if entry.check == "run"]
+note(tables.section(runs))
+
+# %% [markdown]
+# ## The weights of the channels
+#
+# What the last module of each stage gives for two photographs that scikit-learn ships, their central squares at
+# 32 x 32 pixels, in pinned networks of the `small` protocol (seed 0). Where the two lines part, the weight depends on
+# the image.
+# The paper's supplement has pictures of this kind, of ImageNet classes, without numbers (recalled).
+
+# %%
+PICTURES = ("china.jpg", "flower.jpg")
+
+
+def weights(network: nn.Module, data: str) -> list[np.ndarray]:
+    """omega of the last module of each stage, (pictures, C)."""
+    spec = datasets.spec(data)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (spec.mean, spec.std))
+    images = torch.stack([(maps.sample_picture(name, spec.shape[1]) / 255 - mean) / std for name in PICTURES])
+    modules = [module for module in network.modules() if isinstance(module, ChannelAttention)]
+    last = modules[len(modules) // 3 - 1 :: len(modules) // 3]
+    return [torch.sigmoid(logits).numpy() for logits in maps.catch(network, [module.mix for module in last], images)]
+
+
+for arm in ("eca", "se"):
+    if not (PAPER / "checkpoints" / f"{arm}-small-0.json").exists():
+        note(
+            f"*Not here:* the checkpoint `eca_net/{arm}-small-0` is not pinned yet, so that this figure cannot be made."
+        )
+        continue
+    network, card = load_checkpoint(f"eca_net/{arm}-small-0")
+    figure, panels = plt.subplots(1, 3, figsize=(9.5, 2.6), sharey=True)
+    for stage, (axes, omega) in enumerate(zip(panels, weights(network, card.data), strict=True), start=1):
+        for name, values in zip(PICTURES, omega, strict=True):
+            axes.plot(np.arange(1, len(values) + 1), values, marker=".", label=name)
+        axes.set(title=f"{LABELS[arm]}, stage {stage}", xlabel="channel", ylim=(0, 1))
+    panels[0].set_ylabel("weight")
+    panels[0].legend()
+    plt.show()
+
+# %% [markdown]
+# ## Accuracy against parameters: the paper's and ours
+#
+# Two charts because the accuracies cannot share an axis: ImageNet, as the paper prints it, and our own runs of the
+# `small` protocol on CIFAR-10 in its JPEG form (mean over seeds, error bars: one standard deviation). The picture of
+# the README is this one.
+
+# %%
+
+
+def small_points() -> list[plots.Point]:
+    """Our own runs: one point for each arm of the small protocol that is pinned."""
+    params = {card.arm: card.params for card in current if card.protocol == "small"}
+    found = []
+    for arm, label in LABELS.items():
+        result = arm_result("eca_net", "small", PROTOCOLS["small"], arm)
+        if result is not None:
+            found.append(plots.Point(label, "", params[arm] / 1e3, result.mean, counted=True, spread=result.std or 0.0))
+    return found
+
+
+picture, panels = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.5, 1))
+draw_imagenet(panels[0])
+panels[1].set(
+    title="Here: narrow ResNet-20 on CIFAR-10 (JPEG form)",
+    xlabel="parameters, thousands",
+    ylabel="top-1, % (mean ± one standard deviation)",
+)
+ours = small_points()
+plots.accuracy_against_cost(panels[1], ours)
+if ours:
+    panels[1].legend(loc="lower right")
+else:
+    panels[1].text(0.5, 0.5, "not here: no pinned run yet", ha="center", transform=panels[1].transAxes)
+plots.save_png(picture, PAPER / "accuracy_vs_parameters.png")
+plt.show()
+
+# %% [markdown]
+# ## Everything else
+#
+# Claims that stand in none of the places above, so that no claim is left out of this notebook.
+
+# %%
+rest = [entry for entry in entries if entry.id not in shown and entry.check != "run"]
+for place in tables.in_order({entry.where for entry in rest}):
+    note(f"### {place}\n\n" + tables.section([entry for entry in rest if entry.where == place]))
