@@ -2,8 +2,8 @@
 
 Chen et al., "An Empirical Study of Adder Neural Networks for Object Detection" (NeurIPS 2021) builds its detectors on
 those of Chen et al., "AdderNet: Do We Really Need Multiplications in Deep Learning?" (CVPR 2020). In all of them the
-first convolution and the classifier multiply; every other convolution is an adder layer, those of the shortcuts too, and
-batch normalisation follows each, because sums of hundreds of absolute values are far from 0 (CVPR 2020, section 3.3).
+first convolution and the classifier multiply. Every other convolution is an adder layer, those of the shortcuts too,
+and batch normalisation follows each, because sums of absolute values are far from 0 (CVPR 2020, section 3.3).
 
 `adder=False` gives the twin: the same network with convolutions, different in nothing else.
 """

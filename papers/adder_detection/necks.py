@@ -48,7 +48,7 @@ class Pyramid(nn.Module):
         adder: adder layers, each with batch normalisation; else convolutions with bias, as in MMDetection.
         shortcuts: a shortcut around every 3x3 layer between levels of equal width.
         extra: how levels coarser than the backbone's are made: by 3x3 layers of stride 2 from the pyramid's last level
-            ("output", FCOS) or from the backbone's ("input", RetinaNet), or by every second pixel ("pool", Faster R-CNN).
+            ("output", FCOS) or the backbone's ("input", RetinaNet), or by every second pixel ("pool", Faster R-CNN).
         input_gradient: of the adder layers.
     """
 

@@ -28,6 +28,8 @@ ZOO = {
     "fsaf": "fsaf/fsaf_r50_fpn_1x_coco",
     "pisa": "pisa/faster-rcnn_r50_fpn_pisa_1x_coco",
 }
+# Heads with group normalisation; of 32 groups a narrow head would have a channel or less in each.
+GROUPED = ("FCOSHead", "ATSSHead", "GFLHead", "VFNetHead", "RepPointsHead")
 SWITCHES = ("", "B", "B+N", "B+N+H")
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
@@ -82,10 +84,11 @@ def AdderDetector(
         _resize(config["bbox_head"], channels, convs)
     elif channels != 256 or convs is not None:
         raise ValueError(f"{detector}: the width of a second stage is not an argument here")
-    network = {"adder": "B" in parts, "input_gradient": input_gradient, "width": width}
-    config = on_backbone(
-        config, "adder_detection", f"adder_resnet{depth}", network, taps, norm_eval=frozen_norm, checkpoint=checkpoint
-    )
+    network: dict[str, Any] = {"width": width}
+    if "B" in parts:
+        network["input_gradient"] = input_gradient
+    name = f"adder_resnet{depth}" if "B" in parts else f"resnet{depth}"
+    config = on_backbone(config, "adder_detection", name, network, taps, norm_eval=frozen_norm, checkpoint=checkpoint)
     config["data_preprocessor"] = data_preprocessor or PREPROCESSOR
     built: Any = MODELS.build(ConfigDict(with_classes(config, classes)))
     if "H" in parts:
@@ -108,7 +111,7 @@ def _resize(head: dict[str, Any], channels: int, convs: int | None) -> None:
     for key in ("in_channels", "feat_channels", "point_feat_channels"):
         if key in head:
             head[key] = channels
-    if channels % 32:  # group normalisation of FCOS and others wants 32 groups
+    if channels != 256 and head["type"] in GROUPED:
         head["norm_cfg"] = {"type": "GN", "num_groups": 8}
     if convs is not None:
         head["stacked_convs"] = convs

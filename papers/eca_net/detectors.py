@@ -69,18 +69,57 @@ def model_of(
         ValueError: there is no such backbone or attention.
         PapertrailError: MMDetection is missing.
     """
-    if backbone not in ("resnet50", "resnet101") or attention not in PREFIXES:
-        raise ValueError(
-            f"the backbone is resnet50 or resnet101 and the attention one of {', '.join(PREFIXES)}, "
-            f"not {backbone!r} and {attention!r}"
-        )
+    network = _network(backbone, attention, ("resnet50", "resnet101"))
     file, released = FILES[name]
     if kernel == "released":
         kernel = released if backbone == "resnet50" else "3357"
     args = {"kernel": kernel} if attention == "eca" else {}
-    network = PREFIXES[attention] + backbone
     return build.on_backbone(build.base_model(file), "eca_net", network, args, TAPS, checkpoint=checkpoint, **options)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {name: functools.partial(detector, name) for name in FILES}
-DEFAULTS: dict[str, tuple[tuple[int, int, int], int]] = {name: ((3, 800, 1344), 80) for name in MODELS}
+def narrow_retinanet(
+    attention: str = "none", width: float = 0.1875, channels: int = 32, convs: int = 2, *, classes: int = 80
+) -> nn.Module:
+    """RetinaNet on a narrow ResNet-18, which is not in the paper: for machines that cannot train the others.
+
+    Args:
+        attention: "none", "se" (with a reduction of 4) or "eca" (kernel sizes by equation 12).
+        width: factor on the backbone's channels.
+        channels: of the pyramid and of the head.
+        convs: 3x3 convolutions in each branch of the head.
+        classes: number of classes.
+
+    Raises:
+        ValueError: there is no such attention.
+        PapertrailError: MMDetection is missing.
+    """
+    network = _network("resnet18", attention, ("resnet18",))
+    args: dict[str, Any] = {"width": width}
+    if attention == "se":
+        args["reduction"] = 4
+    elif attention == "eca":
+        args["kernel"] = "adaptive"
+    config = build.base_model(FILES["retinanet"][0])
+    config["neck"]["out_channels"] = channels
+    config["bbox_head"] |= {"in_channels": channels, "feat_channels": channels, "stacked_convs": convs}
+    return build.detector(build.on_backbone(config, "eca_net", network, args, TAPS), classes)
+
+
+def _network(backbone: str, attention: str, known: tuple[str, ...]) -> str:
+    """The builder's name among the paper's classifiers."""
+    if backbone not in known or attention not in PREFIXES:
+        raise ValueError(
+            f"the backbone is one of {', '.join(known)} and the attention one of {', '.join(PREFIXES)}, "
+            f"not {backbone!r} and {attention!r}"
+        )
+    return PREFIXES[attention] + backbone
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    **{name: functools.partial(detector, name) for name in FILES},
+    "narrow_retinanet": narrow_retinanet,
+}
+DEFAULTS: dict[str, tuple[tuple[int, int, int], int]] = {
+    **{name: ((3, 800, 1344), 80) for name in FILES},
+    "narrow_retinanet": ((3, 128, 128), 10),
+}

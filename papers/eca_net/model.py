@@ -173,17 +173,20 @@ def attention_resnet(
     attention: str = "eca",
     kernel: str = "published",
     reduction: int = 16,
+    width: float = 1.0,
     classes: int = 1000,
     in_channels: int = 3,
 ) -> nn.Module:
     """ResNet-18/34/50/101/152 with a module after the last normalisation of each residual branch.
 
     `kernel` is "published", or as in `kernel_sizes`. Only the two forms of ECA have one, and only SE has a reduction.
+    `width`, a factor on every channel count, is not in the paper.
     """
-    channels = STAGE_WIDTHS if depth in BASIC_DEPTHS else tuple(4 * width for width in STAGE_WIDTHS)
-    sizes = kernel_sizes(PUBLISHED[depth] if kernel == "published" else kernel, channels, STAGE_WIDTHS)
+    planes = tuple(int(full * width) for full in STAGE_WIDTHS)
+    channels = planes if depth in BASIC_DEPTHS else tuple(4 * plane for plane in planes)
+    sizes = kernel_sizes(PUBLISHED[depth] if kernel == "published" else kernel, channels, planes)
     module = attention_module(attention, sizes.__getitem__, reduction)
-    return ResNet(depth, attention=module, classes=classes, in_channels=in_channels)
+    return ResNet(depth, attention=module, width=width, classes=classes, in_channels=in_channels)
 
 
 def attention_resnet20(

@@ -6,6 +6,7 @@ The full recipes at COCO and VOC scale are such files (papers/<slug>/configs). O
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -71,6 +72,11 @@ def fast_check(file: Path) -> None:
     from shared.layers.adaptive import adaptive_gradients
 
     detector: Any = MODELS.build(config.model)
+    logging.disable(logging.WARNING)  # MMEngine names every layer
+    try:
+        detector.init_weights()
+    finally:
+        logging.disable(logging.NOTSET)
     wrapper = build_optim_wrapper(detector, config.optim_wrapper)
     adaptive_gradients(wrapper.optimizer, detector)
     head = getattr(detector, "bbox_head", None) or detector.roi_head.bbox_head

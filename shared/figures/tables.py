@@ -12,6 +12,9 @@ from shared.ledger.judge import Verdict
 TITLES = {
     "params": "parameters",
     "macs": "MACs",
+    "multiplications": "multiplications",
+    "additions": "additions",
+    "energy_mj": "energy, mJ",
     "top1": "top-1, %",
     "top5": "top-5, %",
     "ap": "AP",
@@ -20,6 +23,7 @@ TITLES = {
     "ap_s": "AP, small",
     "ap_m": "AP, medium",
     "ap_l": "AP, large",
+    "map50": "mAP at IoU 0.5",
     "fps": "images/s",
     "latency_ms": "latency, ms",
     "mse": "error, 1e-3",

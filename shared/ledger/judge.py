@@ -199,7 +199,7 @@ def _by_run(slug: str, claim: Claim, check: RunCheck, plan: Protocol) -> Entry:
     else:
         difference = welch(list(better.values.values()), list(than.values.values()))
         verdict, ours = decide(difference, check.margin), str(difference)
-    return _entry(slug, claim, verdict, ours, reason, _run_command(slug, check))
+    return _entry(slug, claim, verdict, ours, reason, _run_command(slug, check, plan))
 
 
 def _entry(slug: str, claim: Claim, verdict: Verdict, ours: str | None, reason: str, command: str) -> Entry:
@@ -244,8 +244,9 @@ def _count_command(slug: str, check: CountCheck) -> str:
     return " ".join(words)
 
 
-def _run_command(slug: str, check: RunCheck) -> str:
+def _run_command(slug: str, check: RunCheck, plan: Protocol) -> str:
     if check.protocol == REPEATED:
         return f"dvc repro papers/{slug}"
-    training = f"python -m shared.training papers/{slug} {check.protocol}"
+    task = "detection" if plan.recipe.task == "detection" else "training"
+    training = f"python -m shared.{task} papers/{slug} {check.protocol}"
     return f"{training} {check.better} && {training} {check.than}"

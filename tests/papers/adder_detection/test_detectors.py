@@ -55,7 +55,7 @@ def test_the_parts_that_add_are_nested(name: str) -> None:
     layers: set[str] = set()
     sums = set()
     for switch in SWITCHES:
-        network = MODELS[name](**TINY, adder=switch, classes=5)
+        network: Any = MODELS[name](**TINY, adder=switch, classes=5)
         found = adding(network.detector)
         assert {layer.split(".")[0] for layer in found} == PARTS[switch]
         assert layers <= found

@@ -56,6 +56,16 @@ def test_the_stem_and_the_first_stage_are_frozen() -> None:
     assert all(p.requires_grad for p in built("retinanet", "resnet50", "se", frozen=False).parameters())
 
 
+def test_the_narrow_detectors_differ_in_attention_alone() -> None:
+    with torch.device("meta"):
+        networks = {name: detectors.narrow_retinanet(name, classes=10) for name in detectors.PREFIXES}
+    plain = set(networks["none"].state_dict())
+    extra = {name: len(set(network.state_dict()) - plain) for name, network in networks.items()}
+    assert extra == {"none": 0, "se": 16, "eca": 8}
+    with pytest.raises(ValueError, match="not 'resnet18' and 'cbam'"):
+        detectors.narrow_retinanet("cbam")
+
+
 @pytest.mark.parametrize("wrong", [{"backbone": "resnet18"}, {"attention": "cbam"}])
 def test_a_detector_that_the_paper_lacks_is_refused(wrong: dict[str, str]) -> None:
     given = {"backbone": "resnet50", "attention": "eca"} | wrong
