@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papers.ghostnet import MODELS
+from papers.ghostnet import MODELS, detectors
 from shared import cli, datasets, ledger
 from shared.checkpoints import card
 from shared.checkpoints.weights import save_weights
@@ -158,7 +158,7 @@ def test_count_takes_the_image_and_the_classes(papertrail: Papertrail) -> None:
 
 def test_models_lists_what_can_be_set(papertrail: Papertrail) -> None:
     rows = document(papertrail("models", "ghostnet", "--json"))
-    assert [row["model"] for row in rows] == list(MODELS)
+    assert [row["model"] for row in rows] == [*MODELS, *detectors.MODELS]
     assert rows[0]["arguments"]["width"] == 1.0 and rows[0]["input"] == [3, 224, 224]
     assert "ghost_vgg16(s=2, d=3, width=1.0" in papertrail("models", "ghostnet")[1]
 

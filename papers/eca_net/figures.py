@@ -101,7 +101,7 @@ ROWS = {
 }
 rows = []
 for model, identity in ROWS.items():
-    macs, operations = count_model("eca_net", model, {}).macs, tool_count("eca_net", model, {}, "thop")[1]
+    macs, operations = count_model("eca_net", model, {}).macs, tool_count("eca_net", model, {}, "thop").macs
     ways = (macs / GIGA, macs / GIBI, operations / GIGA, operations / GIBI)
     rows.append([model, printed[identity], *(f"{value:.3f}" for value in ways)])
 note(

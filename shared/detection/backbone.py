@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -88,8 +89,13 @@ def out_channels(paper: str, model: str, args: dict[str, Any], taps: tuple[str, 
 
 
 def _shapes(paper: str, model: str, args: dict[str, Any]) -> dict[str, int]:
+    return _channels(paper, model, tuple(sorted(args.items())))
+
+
+@functools.cache
+def _channels(paper: str, model: str, args: tuple[tuple[str, Any], ...]) -> dict[str, int]:
     with torch.device("meta"), torch.no_grad():
-        network: Any = build(paper, model, args, 1).eval()
+        network: Any = build(paper, model, dict(args), 1).eval()
         return {name: output.shape[1] for name, output in network.features(torch.empty(1, 3, 64, 64)).items()}
 
 

@@ -58,6 +58,7 @@ def two_steps(detector: Any, optimiser: torch.optim.Optimizer, classes: int, siz
 def batch(generator: np.random.Generator, classes: int, size: tuple[int, int]) -> dict[str, list[Any]]:
     """Images of noise, (3, height, width) uint8, with three boxes each, as MMDetection's pipelines pack them."""
     from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
 
     width, height = size
@@ -70,6 +71,7 @@ def batch(generator: np.random.Generator, classes: int, size: tuple[int, int]) -
         truth = InstanceData(
             bboxes=torch.tensor(boxes * [width, height, width, height], dtype=torch.float32),
             labels=torch.from_numpy(generator.integers(0, classes, 3)),
+            masks=BitmapMasks(generator.integers(0, 2, (3, height, width), dtype=np.uint8), height, width),
         )
         shape = {"img_shape": (height, width), "ori_shape": (height, width), "pad_shape": (height, width)}
         sample = DetDataSample(metainfo={**shape, "scale_factor": (1.0, 1.0), "img_id": number})

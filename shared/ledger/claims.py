@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from shared.errors import PapertrailError
 from shared.files import ROOT, read_yaml
 from shared.ledger.printed import parse_printed
-from shared.measure.tools import Tool
 from shared.schema import Strict, validated
 from shared.training.recipe import Protocol, load_protocols
 
@@ -128,9 +127,6 @@ class Claim(Strict):
             parse_printed(self.says)  # what a test shows may be a formula
         if isinstance(self.check, CountCheck) and self.quantity not in COUNTED:
             raise ValueError(f"`{self.quantity}` cannot be counted; count {', '.join(COUNTED)}")
-        by_tool = isinstance(self.check, CountCheck) and self.check.convention in get_args(Tool)
-        if by_tool and self.quantity not in ("params", "macs"):
-            raise ValueError(f"a tool counts params and macs, not `{self.quantity}`")
         if isinstance(self.check, RunCheck) and self.quantity != "ordering":
             raise ValueError("a run decides an `ordering`, never a number: it is not the paper's experiment")
         return self

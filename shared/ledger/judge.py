@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -127,15 +128,16 @@ def _variant(slug: str, claim: Claim, check: CountCheck, printed: Printed) -> st
 def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int | Fraction:
     try:
         if check.convention == "thop" or check.convention == "mmdetection":
-            params, operations = tool_count(slug, check.model, args, check.convention, check.input, check.classes)
-            return params if claim.quantity == "params" else operations
+            counted = tool_count(slug, check.model, args, check.convention, check.input, check.classes)
+            value: int | Fraction = getattr(counted, claim.quantity)
+            return value
         found = count_model(slug, check.model, args, check.input, check.classes)
     except (KeyError, TypeError, ValueError) as error:
         raise PapertrailError(
             f"{_file(slug)}: claim `{claim.id}`: cannot build `{check.model}` with {args} ({error}); "
             f"see `papertrail models {slug}`"
         ) from error
-    value: int | Fraction = getattr(found, claim.quantity)
+    value = getattr(found, claim.quantity)
     return value * 2 if claim.quantity == "macs" and check.convention == "two operations" else value
 
 
@@ -153,8 +155,8 @@ def tool_count(
     tool: Tool,
     shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
-) -> tuple[int, int]:
-    """The parameters and the operations of a network as a tool counts them; see shared/measure/tools.py."""
+) -> Count:
+    """A network as a tool counts it (see shared/measure/tools.py): what it calls an operation stands for a MAC."""
     return _tool_count(slug, model, tuple(sorted(args.items())), tool, shape, classes)
 
 
@@ -169,9 +171,11 @@ def _count(slug: str, model: str, args: Settings, shape: tuple[int, int, int] | 
 @functools.cache
 def _tool_count(
     slug: str, model: str, args: Settings, tool: Tool, shape: tuple[int, int, int] | None, classes: int | None
-) -> tuple[int, int]:
+) -> Count:
     network, seen = _built(slug, model, args, shape, classes)
-    return parameters(network, tool), operations(network, seen, tool)
+    return dataclasses.replace(
+        count(network, seen), params=parameters(network, tool), macs=operations(network, seen, tool)
+    )
 
 
 def _built(

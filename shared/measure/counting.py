@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 PICOJOULES_ADDITION, PICOJOULES_MULTIPLICATION = Fraction("0.9"), Fraction("3.7")
 
@@ -59,11 +60,13 @@ def count(model: nn.Module, shape: tuple[int, int, int]) -> Count:
     twin = copy.deepcopy(model).to("meta").eval()
     totals = {"macs": 0, "adder_taps": 0, "activations": 0}
 
-    def visit(layer: Any, _: Any, output: Tensor) -> None:
+    def visit(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if hasattr(layer, "adder_taps"):
             totals["adder_taps"] += layer.adder_taps(output)
         elif isinstance(layer, nn.Linear):
             totals["macs"] += output.numel() * layer.in_features
+        elif isinstance(layer, _ConvTransposeNd):  # each input element meets each tap, whatever the stride
+            totals["macs"] += inputs[0].numel() * layer.weight[0].numel()
         else:
             totals["macs"] += output.numel() * layer.weight[0].numel()
         totals["activations"] += output.numel()

@@ -12,7 +12,7 @@ from shared.bench import Contest, Ratio, Side, measure
 from shared.datasets import augment, rng
 from shared.errors import UsageError
 
-NAMES = ["core", "ghostnet", "latency", "pipeline"]
+NAMES = ["adder", "core", "ghostnet", "latency", "pipeline"]
 
 
 def steady(seconds: float, turns: list[str], name: str) -> Side:

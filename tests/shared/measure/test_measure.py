@@ -102,3 +102,8 @@ def test_a_network_that_fails_is_given_back() -> None:
         with pytest.raises(RuntimeError, match="channels"):
             measure()
         assert model.training and model[0].training
+
+
+def test_a_transposed_convolution_multiplies_each_input_by_each_tap() -> None:
+    layer = nn.ConvTranspose2d(3, 5, 2, stride=2, bias=False)
+    assert count(layer, (3, 4, 4)).macs == 4 * 4 * 3 * 5 * 2 * 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -94,3 +96,15 @@ def test_a_tool_counts_more_than_multiply_adds_and_leaves_the_network_alone(tool
     assert operations(network, (3, 32, 32), tool) > count(network, (3, 32, 32)).macs
     assert network.training and all(not layer._forward_hooks for layer in network.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_the_command_counts_as_a_tool_does() -> None:
+    from typer.testing import CliRunner
+
+    from shared.cli import app
+
+    found = CliRunner().invoke(app, ["count", "eca_net", "eca_resnet18", "--tool", "thop", "--json"])
+    row = json.loads(found.stdout)
+    assert row["thop_params"] == row["params"] == 11_689_556
+    assert row["thop_macs"] / 2**30 == pytest.approx(1.7019634, abs=2e-6) and row["macs"] < row["thop_macs"]
+    assert CliRunner().invoke(app, ["count", "eca_net", "eca_resnet18", "--tool", "fvcore"]).exit_code == 2
