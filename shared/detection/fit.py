@@ -80,7 +80,8 @@ def predict(network: DetectorNetwork, recipe: DetectionRecipe, images: Detection
     detector = network.detector.eval()
     categories = images.category_ids
     found: list[Detection] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MMDetection, about PyTorch's own plans
         for start in range(0, len(dataset), recipe.batch_size):
             batch = [dataset[place] for place in range(start, min(start + recipe.batch_size, len(dataset)))]
             for sample in detector.test_step(pseudo_collate(batch)):
