@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 
 from torch import nn
 
@@ -30,19 +31,26 @@ class Model:
 
 def models(slug: str) -> dict[str, Model]:
     """Everything that a paper can build, by name; classifiers first."""
-    modules = [importlib.import_module(f"papers.{slug}")]
+    return {name: model for module in _modules(slug) for name, model in _stated(module).items()}
+
+
+def find_model(slug: str, name: str) -> Model:
+    """One of a paper's models; its detectors are imported only when no classifier has the name.
+
+    UsageError lists the known models.
+    """
+    for module in _modules(slug):
+        stated = _stated(module)
+        if name in stated:
+            return stated[name]
+    raise UsageError(f"papers/{slug}: no model `{name}`; there are {', '.join(models(slug))}")
+
+
+def _modules(slug: str) -> Iterator[ModuleType]:
+    yield importlib.import_module(f"papers.{slug}")
     if importlib.util.find_spec(f"papers.{slug}.detectors"):
-        modules.append(importlib.import_module(f"papers.{slug}.detectors"))
-    return {
-        name: Model(builder, *module.DEFAULTS.get(name, IMAGENET))
-        for module in modules
-        for name, builder in module.MODELS.items()
-    }
+        yield importlib.import_module(f"papers.{slug}.detectors")
 
 
-def made_for(slug: str, model: str) -> tuple[tuple[int, int, int], int]:
-    """The image and the classes of a model; UsageError lists the known models."""
-    known = models(slug)
-    if model not in known:
-        raise UsageError(f"papers/{slug}: no model `{model}`; there are {', '.join(known)}")
-    return known[model].input, known[model].classes
+def _stated(module: ModuleType) -> dict[str, Model]:
+    return {name: Model(builder, *module.DEFAULTS.get(name, IMAGENET)) for name, builder in module.MODELS.items()}

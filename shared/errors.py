@@ -1,5 +1,10 @@
 """Errors that a user can act on: one or two lines naming the file, the key and the remedy, never a traceback."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
 
 class PapertrailError(Exception):
     """Something the user can mend, or a check that failed; the command line ends with status 1."""
@@ -11,3 +16,13 @@ class UsageError(PapertrailError):
 
 class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
+
+
+def exit_status(work: Callable[[], object]) -> int:
+    """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage."""
+    try:
+        work()
+    except PapertrailError as error:
+        print(f"papertrail: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0

@@ -94,6 +94,11 @@ def git_commit() -> str:
     return f"{commit}-dirty" if changed else commit
 
 
+def slug_of(folder: str) -> str:
+    """The paper that "papers/<slug>", or "<slug>", names on a command line."""
+    return folder.removeprefix("papers/").rstrip("/")
+
+
 def lock_hash() -> str:
     """The SHA-256 of requirements.lock: which environment made a run."""
     return sha256_file(ROOT / "requirements.lock")

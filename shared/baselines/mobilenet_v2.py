@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from shared.compression.widths import parse_widths
 from shared.layers import Attention
 from shared.layers.conv import conv_bn, make_divisible
 
@@ -14,13 +15,21 @@ TAPS = (3, 6, 13, 17)
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter by depthwise 3x3, project linearly by 1x1 (figure 4 d)."""
+    """Expand to `hidden` channels by 1x1, filter by depthwise 3x3, project linearly by 1x1 (figure 4 d).
+
+    An `expansion` of 1 leaves the first step out; `hidden` is `in_channels` then.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, expansion: int, stride: int, attention: Attention | None = None
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        expansion: int,
+        stride: int,
+        attention: Attention | None = None,
     ) -> None:
         super().__init__()
-        hidden = in_channels * expansion
         expand = [conv_bn(in_channels, hidden, 1, act=nn.ReLU6)] if expansion > 1 else []
         self.body = nn.Sequential(
             *expand,
@@ -44,24 +53,42 @@ class MobileNetV2(nn.Module):
     Args:
         width: factor on every channel count; one under 1 leaves the last 1280 as they are.
         attention: makes a module for the end of each inverted residual, before the addition where there is one.
+        widths: hidden channels of each inverted residual, joined by hyphens; the full ones when empty. The first block
+            expands nothing, so that its hidden channels are the stem's.
         classes: number of classes.
         in_channels: of the images.
 
     Raises:
-        ValueError: the width is not positive.
+        ValueError: the width is not positive, or the widths do not fit the blocks.
     """
 
     def __init__(
-        self, width: float = 1.0, *, attention: Attention | None = None, classes: int = 1000, in_channels: int = 3
+        self,
+        width: float = 1.0,
+        *,
+        attention: Attention | None = None,
+        widths: str = "",
+        classes: int = 1000,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         channels = make_divisible(32 * width, 8)
-        layers: list[nn.Module] = [conv_bn(in_channels, channels, 3, 2, act=nn.ReLU6)]
+        blocks = []  # input channels, output channels, expansion, stride
         for expansion, full, repeats, stride in STAGES:
             out_channels = make_divisible(full * width, 8)
             for number in range(repeats):
-                layers.append(InvertedResidual(channels, out_channels, expansion, 1 if number else stride, attention))
+                blocks.append((channels, out_channels, expansion, 1 if number else stride))
                 channels = out_channels
+        hidden = parse_widths(widths, [before * expansion for before, _, expansion, _ in blocks])
+        layers: list[nn.Module] = [conv_bn(in_channels, hidden[0], 3, 2, act=nn.ReLU6)]
+        for (before, after, expansion, stride), between in zip(blocks, hidden, strict=True):
+            before = before if expansion > 1 else between
+            layers.append(InvertedResidual(before, between, after, expansion, stride, attention))
+        # The norm behind the depthwise filter: only there does a channel of zeros reach nothing else.
+        self.prunable = tuple(
+            f"layers.{number}.body.{1 if expansion > 1 else 0}.1"
+            for number, (_, _, expansion, _) in enumerate(blocks, 1)
+        )
         last = make_divisible(1280 * max(width, 1.0), 8)
         layers.append(conv_bn(channels, last, 1, act=nn.ReLU6))
         self.layers = nn.Sequential(*layers)

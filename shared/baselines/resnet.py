@@ -6,10 +6,13 @@ The stride of a bottleneck stands at its 3x3 convolution, as in the networks tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Protocol
 
 from torch import Tensor, nn
 
+from shared.compression.widths import parse_widths
 from shared.layers import Attention
 from shared.layers.conv import conv_bn
 
@@ -35,7 +38,10 @@ def plain(
 
 
 class Block(nn.Module):
-    """A residual block: two 3x3 convolutions, or the bottleneck 1x1, 3x3, 1x1 that widens fourfold."""
+    """A residual block: two 3x3 convolutions, or the bottleneck 1x1, 3x3, 1x1 that widens fourfold.
+
+    `inner` are the output channels of every convolution but the last, `width` each when they are not given.
+    """
 
     def __init__(
         self,
@@ -46,18 +52,21 @@ class Block(nn.Module):
         *,
         bottleneck: bool,
         attention: Attention | None = None,
+        inner: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.out_channels = 4 * width if bottleneck else width
         if bottleneck:
+            first, second = inner or (width, width)
             self.body = nn.Sequential(
-                conv(in_channels, width, 1, act=nn.ReLU),
-                conv(width, width, 3, stride=stride, act=nn.ReLU),
-                conv(width, self.out_channels, 1, act=None),
+                conv(in_channels, first, 1, act=nn.ReLU),
+                conv(first, second, 3, stride=stride, act=nn.ReLU),
+                conv(second, self.out_channels, 1, act=None),
             )
         else:
+            (first,) = inner or (width,)
             self.body = nn.Sequential(
-                conv(in_channels, width, 3, stride=stride, act=nn.ReLU), conv(width, width, 3, act=None)
+                conv(in_channels, first, 3, stride=stride, act=nn.ReLU), conv(first, width, 3, act=None)
             )
         if attention is not None:
             self.body.append(attention(self.out_channels))
@@ -78,11 +87,13 @@ class ResNet(nn.Module):
         conv: makes the convolutions of the blocks and of their shortcuts; the 7x7 stem stays plain.
         attention: makes a module for the end of each residual branch, before the addition.
         width: factor on every channel count.
+        widths: output channels of the convolutions of each block but its last, joined by hyphens; the full ones when
+            empty.
         classes: number of classes.
         in_channels: of the images.
 
     Raises:
-        ValueError: there is no network of that depth.
+        ValueError: there is no network of that depth, or the widths do not fit its blocks.
     """
 
     def __init__(
@@ -92,27 +103,42 @@ class ResNet(nn.Module):
         *,
         attention: Attention | None = None,
         width: float = 1.0,
+        widths: str = "",
         classes: int = 1000,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
         if depth not in BLOCKS:
             raise ValueError(f"the depth must be one of {', '.join(map(str, BLOCKS))}, not {depth}")
-        channels = int(STAGE_WIDTHS[0] * width)
+        bottleneck = depth not in BASIC_DEPTHS
+        per_block = 2 if bottleneck else 1
+        full = [int(channels * width) for channels in STAGE_WIDTHS]
+        counts = [count * per_block for count in BLOCKS[depth]]
+        every = [channels for channels, count in zip(full, counts, strict=True) for _ in range(count)]
+        inner = iter(parse_widths(widths, every))
+        channels = full[0]
         self.stem = conv_bn(in_channels, channels, 7, 2, act=nn.ReLU)
         self.stem_pool = nn.MaxPool2d(3, 2, 1)
         stages = []
-        for stage, (full, count) in enumerate(zip(STAGE_WIDTHS, BLOCKS[depth], strict=True)):
+        for stage, count in enumerate(BLOCKS[depth]):
             blocks = []
             for number in range(count):
                 stride = 2 if stage and number == 0 else 1
-                bottleneck = depth not in BASIC_DEPTHS
+                kept = list(islice(inner, per_block))
                 blocks.append(
-                    Block(channels, int(full * width), stride, conv, bottleneck=bottleneck, attention=attention)
+                    Block(channels, full[stage], stride, conv, bottleneck=bottleneck, attention=attention, inner=kept)
                 )
                 channels = blocks[-1].out_channels
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
+        # A convolution of another kind need not end in a norm, nor have one channel of it for each filter.
+        self.prunable = tuple(
+            f"stages.{stage}.{number}.body.{layer}.1"
+            for stage, count in enumerate(BLOCKS[depth])
+            for number in range(count)
+            for layer in range(per_block)
+            if conv is plain
+        )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(channels, classes)
         for module in self.modules():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.compression.widths import parse_widths
 from shared.layers import Attention
 from shared.layers.conv import conv_bn
 
@@ -25,27 +28,56 @@ def plain(in_channels: int, out_channels: int, *, stride: int, act: type[nn.Modu
     return conv_bn(in_channels, out_channels, 3, stride, act=act)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and shortcut option A: every second pixel, and zeros for the new channels."""
+class Shortcut(nn.Module):
+    """Option A, without parameters: every second pixel when it strides, and zeros for the new channels."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, conv: BlockConv, attention: Attention | None = None
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, out_channels, stride=stride, act=nn.ReLU)
-        self.conv2 = conv(out_channels, out_channels, stride=1, act=None)
-        self.attention = nn.Identity() if attention is None else attention(out_channels)
         self.stride = stride
         self.new_channels = out_channels - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H / stride, W / stride)."""
-        shortcut = x[:, :, :: self.stride, :: self.stride]
+        x = x[:, :, :: self.stride, :: self.stride]
         if self.new_channels:
             # Half of the zeros before and half after, as published checkpoints of this network have it.
             before = self.new_channels // 2
-            shortcut = functional.pad(shortcut, (0, 0, 0, 0, before, self.new_channels - before))
-        return functional.relu(self.attention(self.conv2(self.conv1(x))) + shortcut)
+            x = functional.pad(x, (0, 0, 0, 0, before, self.new_channels - before))
+        return x
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, and the shortcut beside them.
+
+    `inner` channels stand between the convolutions, `out_channels` when it is not given. With `gated` a learned number,
+    `gate`, from 1 on, scales what is added to the shortcut (Huang and Wang, ECCV 2018, section 3.2).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        conv: BlockConv,
+        attention: Attention | None = None,
+        inner: int | None = None,
+        *,
+        gated: bool = False,
+    ) -> None:
+        super().__init__()
+        inner = out_channels if inner is None else inner
+        self.conv1 = conv(in_channels, inner, stride=stride, act=nn.ReLU)
+        self.conv2 = conv(inner, out_channels, stride=1, act=None)
+        self.attention = nn.Identity() if attention is None else attention(out_channels)
+        self.shortcut = Shortcut(in_channels, out_channels, stride)
+        self.gate = nn.Parameter(torch.ones(())) if gated else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, H / stride, W / stride)."""
+        branch = self.attention(self.conv2(self.conv1(x)))
+        if self.gate is not None:
+            branch = self.gate * branch
+        return functional.relu(branch + self.shortcut(x))
 
 
 class CifarResNet(nn.Module):
@@ -56,11 +88,18 @@ class CifarResNet(nn.Module):
         conv: makes the convolutions of the blocks; the stem stays plain.
         attention: makes a module for the end of each residual branch, before the addition.
         width: factor on every channel count.
+        widths: channels between the two convolutions of each block that has a branch, joined by hyphens; as many as
+            come out when empty.
+        gates: multiply each residual branch by a learned number.
+        branches: 1 for a block with its residual branch, 0 for one that is only shortcut and ReLU, joined by hyphens;
+            all have theirs when empty.
         classes: number of classes.
         in_channels: of the images.
 
     Raises:
-        ValueError: the depth is not 6 n + 2, or the width leaves no channel.
+        ValueError: the depth is not 6 n + 2, the width leaves no channel, the widths or branches do not fit the blocks,
+            or gates stand in a network that is not whole and plain: a gate is to become part of its branch's last norm,
+            and to choose among all branches.
     """
 
     def __init__(
@@ -70,6 +109,9 @@ class CifarResNet(nn.Module):
         *,
         attention: Attention | None = None,
         width: float = 1.0,
+        widths: str = "",
+        gates: bool = False,
+        branches: str = "",
         classes: int = 10,
         in_channels: int = 3,
     ) -> None:
@@ -77,18 +119,28 @@ class CifarResNet(nn.Module):
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
             raise ValueError(f"the depth must be 6 n + 2 (20, 32, 44, 56, 110), not {depth}")
-        widths = [int(full * width) for full in WIDTHS]
-        if widths[0] < 1:
+        full = [int(channels * width) for channels in WIDTHS]
+        if full[0] < 1:
             raise ValueError(f"a width of {width:g} leaves no channel of {WIDTHS[0]}")
-        channels = widths[0]
+        if gates and (widths or branches or attention or conv is not plain):
+            raise ValueError("gates need the whole plain network: no widths, branches, attention or other convolution")
+        stays = _parse_branches(branches, 3 * blocks)
+        outputs = [channels for channels in full for _ in range(blocks)]
+        inner = iter(parse_widths(widths, list(itertools.compress(outputs, stays))))
+        channels = full[0]
         self.stem = plain(in_channels, channels, stride=1, act=nn.ReLU)
-        layers = []
-        for stage, out_channels in enumerate(widths):
-            for number in range(blocks):
-                stride = 2 if stage and number == 0 else 1
-                layers.append(BasicBlock(channels, out_channels, stride, conv, attention))
-                channels = out_channels
+        layers: list[nn.Module] = []
+        for number, (out_channels, has_branch) in enumerate(zip(outputs, stays, strict=True)):
+            stride = 2 if number in (blocks, 2 * blocks) else 1
+            if has_branch:
+                layers.append(BasicBlock(channels, out_channels, stride, conv, attention, next(inner), gated=gates))
+            else:
+                layers.append(nn.Sequential(Shortcut(channels, out_channels, stride), nn.ReLU()))
+            channels = out_channels
         self.blocks = nn.Sequential(*layers)
+        norms = tuple(f"blocks.{number}.conv1.1" for number, has_branch in enumerate(stays) if has_branch)
+        # A convolution of another kind need not end in a norm, nor have one channel of it for each filter.
+        self.prunable = norms if conv is plain else ()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(channels, classes)
         for module in self.modules():
@@ -109,3 +161,11 @@ class CifarResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, in_channels, H, W)."""
         return self.classifier(self.pool(self.features(images)["stage3"]).flatten(1))
+
+
+def _parse_branches(branches: str, blocks: int) -> list[bool]:
+    """Whether each block has its branch."""
+    stays = branches.split("-") if branches else ["1"] * blocks
+    if len(stays) != blocks or not set(stays) <= {"0", "1"}:
+        raise ValueError(f"branches is {branches!r}; it is 0 or 1 for each of the {blocks} blocks, joined by hyphens")
+    return [one == "1" for one in stays]

@@ -31,7 +31,10 @@ class Golden(Strict):
 
 
 class Record(Strict):
-    """What a finished run says of itself (run.json); `sha256` is that of its weights file."""
+    """What a finished run says of itself (run.json).
+
+    `sha256` is that of its weights file; `start` is what it continued: the arm, its weights' hash, and how.
+    """
 
     paper: str
     protocol: str
@@ -55,6 +58,7 @@ class Record(Strict):
     seconds: float
     curves: tuple[dict[str, float], ...]
     sha256: Hash
+    start: dict[str, Any] | None = None
 
 
 class Card(Record):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shared.builders import models
+from shared.builders import find_model
 from shared.checkpoints.card import Card, find, read_card
 from shared.checkpoints.weights import content_digest, load_weights
 from shared.errors import PapertrailError, UsageError
@@ -42,10 +42,7 @@ def build(slug: str, model: str, args: dict[str, Any], classes: int, channels: i
     Raises:
         UsageError: no such builder, or an argument that it does not have; the message lists what there is.
     """
-    known = models(slug)
-    if model not in known:
-        raise UsageError(f"papers/{slug}: no model `{model}`; there are {', '.join(known)}")
-    builder = known[model].build
+    builder = find_model(slug, model).build
     parameters = inspect.signature(builder).parameters
     extra = {} if channels == COLOUR_CHANNELS else {"in_channels": channels}
     for name in (*args, *extra):

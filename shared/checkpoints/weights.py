@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from shared.checkpoints.sparse import pack, unpack
 from shared.errors import PapertrailError
 from shared.files import atomic_write
 
@@ -18,8 +19,11 @@ PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x0
 
 
 def serialise(state: dict[str, Tensor]) -> bytes:
-    """The bytes of a safetensors file; without metadata, since equal tensors are to give equal bytes."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    """The bytes of a safetensors file; without metadata, since equal tensors are to give equal bytes.
+
+    Tensors that are mostly zeros take the space of what is left of them (see `shared.checkpoints.sparse`).
+    """
+    return save(pack({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
@@ -53,7 +57,7 @@ def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     if sha256 is not None and found != sha256:
         raise PapertrailError(f"{path}: its SHA-256 is {found}, its card says {sha256}; restore the pinned file")
     try:
-        return load(content)
+        return unpack(load(content))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # a damaged header fails in many ways
         raise PapertrailError(f"{path}: not a safetensors file ({error})") from error
 

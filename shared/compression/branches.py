@@ -1,0 +1,52 @@
+"""Sparse structure selection: residual branches go by their gates (Huang and Wang, ECCV 2018, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from shared.compression.choose import per_layer
+from shared.errors import PapertrailError
+from shared.layers.gates import gated_blocks
+
+
+def open_branches(network: nn.Module, ratio: float | None = None) -> dict[str, bool]:
+    """For each block with a gate, by name, whether its branch stays.
+
+    Args:
+        network: one with gates.
+        ratio: the share of the branches that goes, those with the smallest gates; without it, as in the paper, those
+            whose gate is exactly 0. Short training leaves gates near 0, which one batch opens again.
+
+    Raises:
+        PapertrailError: the network has no gates, or none that is not 0.
+    """
+    blocks = gated_blocks(network)
+    if not blocks:
+        raise PapertrailError("prune: `by: gate` needs a network with gates; give its builder `gates: true`")
+    gates = torch.stack([block.gate.detach().double().cpu() for block in blocks.values()]).abs()
+    keep = gates != 0 if ratio is None else per_layer({"gates": gates}, ratio).keep["gates"]
+    stays = dict(zip(blocks, keep.tolist(), strict=True))
+    if not any(stays.values()):
+        raise PapertrailError("prune: every gate is 0, so no branch would be left; train with a smaller recipe.gate_l1")
+    return stays
+
+
+def without_branches(network: nn.Module, stays: dict[str, bool]) -> dict[str, Tensor]:
+    """The state dict of the network without gates and without the branches that do not stay; it is left as it is.
+
+    The gate of a branch that stays becomes part of the scale and shift of the branch's last norm: the same function.
+    """
+    state: dict[str, Any] = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    for name, block in gated_blocks(network).items():
+        gate = state.pop(f"{name}.gate")
+        if stays[name]:
+            last = [part for part, layer in block.named_modules() if isinstance(layer, _BatchNorm)][-1]
+            state[f"{name}.{last}.weight"] *= gate
+            state[f"{name}.{last}.bias"] *= gate
+        else:
+            state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{name}.")}
+    return state
