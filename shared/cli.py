@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from shared.console import Json, Settings, Slug, print_json, print_rows, settings_of, shape_of
-from shared.errors import PapertrailError, UsageError
+from shared.errors import UsageError, exit_status
 
 app = typer.Typer(
     help="Efficient-vision papers, replicated number by number, with the evidence.",
@@ -22,11 +22,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line: status 0, 1 when a check fails or something is wrong, 2 on wrong usage."""
-    try:
-        app(prog_name="papertrail")
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+    sys.exit(exit_status(lambda: app(prog_name="papertrail")))
 
 
 @app.command("papers")
@@ -81,16 +77,16 @@ def count(
     """What a model costs: parameters, MACs, additions."""
     import torch
 
-    from shared.builders import made_for
+    from shared.builders import find_model
     from shared.checkpoints.load import build
     from shared.measure import count as measured
 
     _package(paper)
-    shape, usual = made_for(paper, model)
-    shape = shape_of(image) if image else shape
+    known = find_model(paper, model)
+    shape = shape_of(image) if image else known.input
     args = settings_of(settings)
     with torch.device("meta"):
-        network = build(paper, model, args, classes or usual, shape[0])
+        network = build(paper, model, args, classes or known.classes, shape[0])
     try:
         found = measured(network, shape)
     except RuntimeError as error:
@@ -103,7 +99,7 @@ def count(
         "model": model,
         "args": args,
         "input": list(shape),
-        "classes": classes or usual,
+        "classes": classes or known.classes,
         "params": found.params,
         "macs": found.macs,
         "adder_taps": found.adder_taps,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
+import importlib.util
 import platform
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from shared.errors import DataError
 
 State = Literal["ok", "missing", "optional"]
 INSTALL = "make install"
@@ -49,8 +51,9 @@ def examine() -> Iterator[Finding]:
         if dvc
         else Finding("dvc on the PATH", "missing", "`dvc repro` is not found", "source .venv/bin/activate")
     )
-    yield _gpu()
-    yield _data()
+    if importlib.util.find_spec("torch"):
+        yield _gpu()
+        yield _data()
 
 
 def _imports(part: str, modules: tuple[str, ...], remedy: str) -> Finding:
@@ -90,11 +93,14 @@ def _gpu() -> Finding:
 
 
 def _data() -> Finding:
-    folder = os.environ.get("PAPERTRAIL_DATA")
-    if not folder:
+    from shared.datasets.find import data_root  # late: it imports PyTorch, which may be what is missing
+
+    try:
+        folder = data_root()
+    except DataError as error:
+        return Finding("PAPERTRAIL_DATA", "missing", str(error), "correct or unset the variable")
+    if folder is None:
         return Finding(
             "PAPERTRAIL_DATA", "optional", "not set: embedded data only", "export PAPERTRAIL_DATA=/your/data"
         )
-    if not os.path.isdir(folder):
-        return Finding("PAPERTRAIL_DATA", "missing", f"{folder}: no such folder", "correct or unset the variable")
-    return Finding("PAPERTRAIL_DATA", "ok", folder)
+    return Finding("PAPERTRAIL_DATA", "ok", str(folder))

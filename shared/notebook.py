@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared.errors import PapertrailError, UsageError
-from shared.files import ROOT, write_text
+from shared.errors import PapertrailError, UsageError, exit_status
+from shared.files import ROOT, slug_of, write_text
 
 CELL_SECONDS = 600
 
@@ -57,14 +57,13 @@ def execute(slug: str) -> Path:
 
 def main() -> int:
     """Execute the notebook of the paper that the one argument names; returns the exit status."""
-    try:
-        if len(sys.argv) != 2:
-            raise UsageError("usage: python -m shared.notebook papers/<slug>")
-        print(execute(sys.argv[1].removeprefix("papers/").rstrip("/")))
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+    return exit_status(_execute_named)
+
+
+def _execute_named() -> None:
+    if len(sys.argv) != 2:
+        raise UsageError("usage: python -m shared.notebook papers/<slug>")
+    print(execute(slug_of(sys.argv[1])))
 
 
 if __name__ == "__main__":

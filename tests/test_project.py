@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 import subprocess
 import sys
 
 import pytest
+import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pybtex.database import parse_string
 from ruamel.yaml import YAML
 
 from shared.checkpoints.cite import cite
+from shared.cli import app
 from shared.files import ROOT
 from shared.paper import papers
 
@@ -83,6 +86,29 @@ def test_the_citation_file_has_what_its_schema_requires() -> None:
     titles = {reference["title"] for reference in citation["references"]}
     cited = [parse_string(cite(slug), "bibtex").entries for slug in papers()]
     assert titles == {entry.fields["title"].strip("{}") for entries in cited for entry in entries.values()}
+
+
+def test_the_commands_of_every_readme_exist() -> None:
+    """A line of a code block is a command with options of its own; a module that is to be run can be found."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    seen = set()
+    for readme in sorted(ROOT.glob("**/README.md")):
+        if ".venv" in readme.parts:
+            continue
+        for line in (
+            one
+            for block in re.findall(r"^```\n(.*?)^```", readme.read_text(), re.M | re.S)
+            for one in block.splitlines()
+        ):
+            words = line.partition("#")[0].split()
+            if words[:1] == ["papertrail"] and words[1:2] != ["--help"]:
+                options = {name for parameter in commands[words[1]].params for name in parameter.opts}
+                assert {word for word in words if word.startswith("--")} <= options, f"{readme}: {line}"
+                seen.add(words[1])
+            if words[:2] == ["python", "-m"]:
+                assert importlib.util.find_spec(words[2]), f"{readme}: {line}"
+                seen.add(words[2])
+    assert {"import", "bench", "shared.compression"} <= seen
 
 
 def test_every_text_file_keeps_to_the_project() -> None:

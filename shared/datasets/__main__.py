@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shared.errors import PapertrailError, UsageError
+from shared.errors import UsageError, exit_status
 from shared.files import ROOT, write_json
 
 KEPT = ("name", "title", "fingerprint", "counts", "classes_counted")
@@ -12,17 +12,16 @@ KEPT = ("name", "title", "fingerprint", "counts", "classes_counted")
 
 def main() -> int:
     """Prepare the set that the one argument names; returns the exit status."""
-    try:
-        if len(sys.argv) != 2:
-            raise UsageError("usage: python -m shared.datasets SET")
-        from shared import datasets
+    return exit_status(_prepare_named)
 
-        found = datasets.prepare(sys.argv[1])
-        write_json(ROOT / "data" / sys.argv[1] / "verified.json", {key: found[key] for key in KEPT})
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+
+def _prepare_named() -> None:
+    if len(sys.argv) != 2:
+        raise UsageError("usage: python -m shared.datasets SET")
+    from shared import datasets
+
+    found = datasets.prepare(sys.argv[1])
+    write_json(ROOT / "data" / sys.argv[1] / "verified.json", {key: found[key] for key in KEPT})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,25 +82,8 @@ def datamodule(
 def describe(name: str) -> dict[str, Any]:
     """What a set is and where its sources are on this machine (looked for, not verified; see `prepare`)."""
     known = dataset(name)
-    spec = known.spec
-    located = known.locate() if known.locate else {file.name: find(spec, file) for file in spec.files}
-    return {
-        "name": spec.name,
-        "title": spec.title,
-        "source": spec.source,
-        "licence": spec.licence,
-        "classes": spec.classes,
-        "shape": list(spec.shape),
-        "counts": spec.counts,
-        "fingerprint": spec.fingerprint,
-        "files": [asdict(file) for file in spec.files],
-        "found": {place: str(path) for place, path in located.items() if path},
-        "missing": [place for place, path in located.items() if path is None],
-        "obtain": spec.obtain,
-        "note": spec.note,
-        "leakage": spec.leakage,
-        "bibtex": spec.bibtex,
-    }
+    located = known.locate() if known.locate else {file.name: find(known.spec, file) for file in known.spec.files}
+    return known.spec.describe(located)
 
 
 def prepare(name: str) -> dict[str, Any]:

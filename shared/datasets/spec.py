@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -67,6 +69,26 @@ class DatasetSpec:
         """SHA-256 over the pinned hashes: the "data hash" that cards carry."""
         pins = [f"digest {self.digest}"] if self.digest else [f"{file.name} {file.pin}" for file in self.files]
         return hashlib.sha256("\n".join([self.name, *pins]).encode()).hexdigest()
+
+    def describe(self, located: Mapping[str, Path | None]) -> dict[str, Any]:
+        """What the set is, and by the names of its sources where they are on this machine, or None."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "source": self.source,
+            "licence": self.licence,
+            "classes": self.classes,
+            "shape": list(self.shape),
+            "counts": self.counts,
+            "fingerprint": self.fingerprint,
+            "files": [asdict(file) for file in self.files],
+            "found": {place: str(path) for place, path in located.items() if path},
+            "missing": [place for place, path in located.items() if path is None],
+            "obtain": self.obtain,
+            "note": self.note,
+            "leakage": self.leakage,
+            "bibtex": self.bibtex,
+        }
 
 
 @dataclass(frozen=True)

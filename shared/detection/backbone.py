@@ -11,12 +11,10 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from shared.builders import models
+from shared.builders import find_model
 from shared.checkpoints.card import find, read_card
 from shared.checkpoints.load import build, load_checkpoint
 from shared.errors import PapertrailError
-
-UNUSED = ("classifier", "pool", "head")  # behind the last tap of every network here
 
 
 @MODELS.register_module()
@@ -30,8 +28,12 @@ class TapsBackbone(nn.Module):
         taps: names of outputs of the network's `features`, in the order in which the neck wants them.
         checkpoint: "<slug>/<name>" of pinned weights; their hashes are checked, and they must be of this very network.
         norm_eval: keep the statistics of batch normalisation as they are also in training mode ("frozen" statistics).
+        frozen: names of parts of the network that are not trained.
+
+    What comes behind the last output that the network can give is left out.
 
     Raises:
+        AttributeError: the network has no part to be frozen of that name.
         PapertrailError: the network has no such taps, or the checkpoint is of another network.
     """
 
@@ -43,6 +45,7 @@ class TapsBackbone(nn.Module):
         args: dict[str, Any] | None = None,
         checkpoint: str | None = None,
         norm_eval: bool = False,
+        frozen: tuple[str, ...] | list[str] = (),
         init_cfg: None = None,
     ) -> None:
         super().__init__()
@@ -50,13 +53,15 @@ class TapsBackbone(nn.Module):
         network: Any = _pinned(checkpoint, paper, model, arguments) if checkpoint else build(paper, model, arguments, 1)
         if not hasattr(network, "features"):
             raise PapertrailError(f"papers/{paper}: `{model}` has no `features` to take outputs from")
-        for name in UNUSED:
-            if hasattr(network, name):
-                delattr(network, name)
+        found, idle = _features(paper, model, arguments)
+        for name in idle:
+            parent, _, child = name.rpartition(".")
+            delattr(network.get_submodule(parent), child)
+        for name in frozen:
+            network.get_submodule(name).requires_grad_(False)
         self.network = network
         self.taps = tuple(taps)
         self.norm_eval = norm_eval
-        found = _shapes(paper, model, arguments)
         unknown = [tap for tap in self.taps if tap not in found]
         if unknown:
             raise PapertrailError(
@@ -84,24 +89,30 @@ class TapsBackbone(nn.Module):
 
 def out_channels(paper: str, model: str, args: dict[str, Any], taps: tuple[str, ...] | list[str]) -> list[int]:
     """The channels of the named taps: what a neck's `in_channels` wants."""
-    found = _shapes(paper, model, args)
+    found, _ = _features(paper, model, args)
     return [found[tap] for tap in taps]
 
 
-def _shapes(paper: str, model: str, args: dict[str, Any]) -> dict[str, int]:
-    return _channels(paper, model, tuple(sorted(args.items())))
+def _features(paper: str, model: str, args: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
+    """The channels of each feature, and the modules that no feature needs, outermost ones alone."""
+    return _found(paper, model, tuple(sorted(args.items())))
 
 
 @functools.cache
-def _channels(paper: str, model: str, args: tuple[tuple[str, Any], ...]) -> dict[str, int]:
+def _found(paper: str, model: str, args: tuple[tuple[str, Any], ...]) -> tuple[dict[str, int], list[str]]:
     with torch.device("meta"), torch.no_grad():
         network: Any = build(paper, model, dict(args), 1).eval()
-        return {name: output.shape[1] for name, output in network.features(torch.empty(1, 3, 64, 64)).items()}
+        called: set[nn.Module] = set()
+        for module in network.modules():
+            module.register_forward_hook(lambda module, *_: called.add(module))
+        channels = {name: output.shape[1] for name, output in network.features(torch.empty(1, 3, 64, 64)).items()}
+    idle = [name for name, module in network.named_modules() if called.isdisjoint(module.modules())]
+    return channels, [name for name in idle if name.rpartition(".")[0] not in idle]
 
 
 def _pinned(ref: str, paper: str, model: str, args: dict[str, Any]) -> nn.Module:
     card = read_card(find(ref))
-    defaults = {name: one.default for name, one in inspect.signature(models(paper)[model].build).parameters.items()}
+    defaults = {name: one.default for name, one in inspect.signature(find_model(paper, model).build).parameters.items()}
     if (card.paper, card.model) != (paper, model) or defaults | card.args != defaults | args:
         raise PapertrailError(
             f"{ref}: pinned weights of `{card.model}` with {card.args} of papers/{card.paper}, "

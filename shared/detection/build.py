@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from shared.detection.network import DetectorNetwork
 from shared.errors import PapertrailError
 
@@ -40,10 +42,16 @@ def require() -> None:
 
 
 def detector(config: dict[str, Any], classes: int) -> DetectorNetwork:
+    """The detector that a model dictionary of MMDetection describes, as a plain network; see `mmdetection`."""
+    return DetectorNetwork(mmdetection(config, classes))
+
+
+def mmdetection(config: dict[str, Any], classes: int) -> nn.Module:
     """The detector that a model dictionary of MMDetection describes.
 
     Args:
-        config: `model` of an MMDetection configuration; it is left as it was.
+        config: `model` of an MMDetection configuration; it is left as it was. Without a `data_preprocessor` it gets
+            that of our classifiers.
         classes: number of classes; put wherever the dictionary says `num_classes`, but for a proposal network's one.
 
     Raises:
@@ -56,7 +64,7 @@ def detector(config: dict[str, Any], classes: int) -> DetectorNetwork:
     import shared.detection.backbone  # noqa: F401  (registers itself)
 
     complete = {"data_preprocessor": PREPROCESSOR} | copy.deepcopy(config)
-    return DetectorNetwork(MODELS.build(ConfigDict(with_classes(complete, classes))))
+    return MODELS.build(ConfigDict(_with_classes(complete, classes)))
 
 
 def base_model(name: str) -> dict[str, Any]:
@@ -90,11 +98,11 @@ def on_backbone(
     return config | {"backbone": backbone, "neck": neck}
 
 
-def with_classes(part: Any, classes: int) -> Any:
+def _with_classes(part: Any, classes: int) -> Any:
     """A model dictionary with that number of classes wherever it says `num_classes`; changed in place."""
     if isinstance(part, dict):
         for key, value in part.items():
-            part[key] = classes if key == "num_classes" else with_classes(value, classes)
+            part[key] = classes if key == "num_classes" else _with_classes(value, classes)
     elif isinstance(part, list | tuple):
-        return type(part)(with_classes(one, classes) for one in part)
+        return type(part)(_with_classes(one, classes) for one in part)
     return part

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.detection.build import require
-from shared.detection.standin import two_steps
-from shared.errors import PapertrailError, UsageError
-
-LONGEST = 256  # pixels of stand-in images
+from shared.detection.standin import LONGEST, two_steps
+from shared.errors import UsageError, exit_status
 
 
 def main() -> int:
@@ -27,15 +25,14 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the work folder")
     parser.add_argument("--fast", action="store_true", help="two iterations on stand-in images; writes nothing")
     given = parser.parse_args()
-    try:
-        if given.fast:
-            fast_check(given.file)
-        else:
-            train(given.file, given.work_dir or Path("runs") / given.file.stem, given.resume)
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+    return exit_status(lambda: _work(given))
+
+
+def _work(given: argparse.Namespace) -> None:
+    if given.fast:
+        fast_check(given.file)
+    else:
+        train(given.file, given.work_dir or Path("runs") / given.file.stem, given.resume)
 
 
 def load(file: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,24 +162,7 @@ class DetectionSet:
         located = {self.marker: root / self.marker if root else None}
         if self.make is not None and root is None:
             located |= {file.name: find(spec, file) for file in spec.files}
-        return {
-            "name": spec.name,
-            "title": spec.title,
-            "layout": self.layout,
-            "source": spec.source,
-            "licence": spec.licence,
-            "classes": spec.classes,
-            "shape": list(spec.shape),
-            "counts": spec.counts,
-            "fingerprint": spec.fingerprint,
-            "files": [asdict(file) for file in spec.files],
-            "found": {place: str(path) for place, path in located.items() if path},
-            "missing": [place for place, path in located.items() if path is None],
-            "obtain": spec.obtain,
-            "note": spec.note,
-            "leakage": spec.leakage,
-            "bibtex": spec.bibtex,
-        }
+        return spec.describe(located) | {"layout": self.layout}
 
     @property
     def _remedy(self) -> str:

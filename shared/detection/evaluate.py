@@ -6,15 +6,15 @@ evaluation.json beside them. A set in COCO's layout is measured as COCO and as V
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 from shared.detection.metrics import Detection, Rule, evaluate, voc_map
 from shared.detection.sets import DetectionSet, detection_set
-from shared.errors import PapertrailError, UsageError
+from shared.errors import PapertrailError, exit_status
 from shared.files import ROOT, read_json, write_json
+from shared.training.command import arm_parser
 from shared.training.recipe import detection
 from shared.training.run import protocol_with
 
@@ -23,24 +23,20 @@ RULES: tuple[Rule, ...] = ("11 point", "area")
 
 def main() -> int:
     """Evaluate, and return the exit status: 0, 1 when it failed, 2 on wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m shared.detection.evaluate", description=__doc__)
-    parser.add_argument("paper", help="papers/<slug>")
-    parser.add_argument("protocol", help="a protocol of the paper's params.yaml whose recipe is for detection")
-    parser.add_argument("arm", help="an arm of that protocol")
-    given = parser.parse_args()
-    paper = given.paper.removeprefix("papers/").rstrip("/")
-    try:
-        protocol = protocol_with(paper, given.protocol, given.arm)
-        detection(protocol.recipe)
-        folder = ROOT / "papers" / paper / "runs" / given.protocol / given.arm
-        found = {
-            str(seed): measures(detection_set(protocol.data), _detections(folder, seed)) for seed in protocol.seeds
-        }
-        write_json(folder / "evaluation.json", found)
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+    given = arm_parser("shared.detection.evaluate", __doc__).parse_args()
+    return exit_status(lambda: evaluate_arm(given.paper, given.protocol, given.arm))
+
+
+def evaluate_arm(paper: str, protocol_name: str, arm: str) -> None:
+    """Measure the detections of every seed of an arm, and write evaluation.json.
+
+    UsageError when there is no such arm or it is no detector's; PapertrailError when it was not trained.
+    """
+    protocol = protocol_with(paper, protocol_name, arm)
+    detection(protocol.recipe)
+    folder, images = ROOT / "papers" / paper / "runs" / protocol_name / arm, detection_set(protocol.data)
+    found = {str(seed): measures(images, _detections(folder, seed)) for seed in protocol.seeds}
+    write_json(folder / "evaluation.json", found)
 
 
 def measures(images: DetectionSet, found: list[Detection]) -> dict[str, Any]:

@@ -16,16 +16,15 @@ from torch import nn
 
 from shared.datasets.spec import DatasetSpec, SplitName
 from shared.detection.build import require
-from shared.detection.metrics import evaluate
+from shared.detection.metrics import Detection, evaluate
 from shared.detection.network import DetectorNetwork
 from shared.detection.sets import DetectionSet, detection_set
 from shared.files import write_json
 from shared.training.optim import build_optimiser
 from shared.training.recipe import DetectionRecipe, detection
-from shared.training.run import Outcome, Run, processor
+from shared.training.run import Outcome, Run, device_name
 
 RESUME = "resume.ckpt"
-Detection = dict[str, Any]  # image_id, category_id, bbox (x, y, width, height) in pixels of the image, score
 
 
 class DetectionRun(Run):
@@ -57,9 +56,8 @@ class DetectionRun(Run):
             progress = _train(network, recipe, images, self.seed, folder, scratch)
             found = [] if progress.diverged else predict(network, recipe, images)
         write_json(folder / "detections.json", found)
-        device = next(network.parameters()).device
-        name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
-        return Outcome(network, evaluate(images, "test", found), progress.rows, len(progress.rows), name)
+        device = device_name(next(network.parameters()).device)
+        return Outcome(network, evaluate(images, "test", found), progress.rows, len(progress.rows), device)
 
 
 def measure(network: nn.Module, recipe: DetectionRecipe, data: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from shared.datasets.find import obtain
 from shared.datasets.spec import DatasetSpec, SourceFile
 from shared.detection import packed, scenes
 from shared.detection.detection_set import DetectionSet, DetectionSplit
-from shared.errors import PapertrailError, UsageError
+from shared.errors import UsageError, exit_status
 from shared.files import ROOT, write_json
 
 KEPT = ("name", "title", "layout", "fingerprint", "counts", "annotations")
@@ -299,15 +299,14 @@ def prepare(name: str) -> dict[str, Any]:
 
 def main() -> int:
     """Verify the set that the one argument names; returns the exit status."""
-    try:
-        if len(sys.argv) != 2:
-            raise UsageError("usage: python -m shared.detection.sets SET")
-        found = prepare(sys.argv[1])
-        write_json(ROOT / "data" / sys.argv[1] / "verified.json", {key: found[key] for key in KEPT})
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+    return exit_status(_verify_named)
+
+
+def _verify_named() -> None:
+    if len(sys.argv) != 2:
+        raise UsageError("usage: python -m shared.detection.sets SET")
+    found = prepare(sys.argv[1])
+    write_json(ROOT / "data" / sys.argv[1] / "verified.json", {key: found[key] for key in KEPT})
 
 
 if __name__ == "__main__":

@@ -11,12 +11,15 @@ from shared.ledger.judge import Verdict
 
 TITLES = {
     "params": "parameters",
+    "params_saved": "parameters saved, %",
     "macs": "MACs",
+    "macs_saved": "MACs saved, %",
     "multiplications": "multiplications",
     "additions": "additions",
     "energy_mj": "energy, mJ",
     "top1": "top-1, %",
     "top5": "top-5, %",
+    "error": "test error, %",
     "ap": "AP",
     "ap50": "AP50",
     "ap75": "AP75",
@@ -26,6 +29,8 @@ TITLES = {
     "map50": "mAP at IoU 0.5",
     "fps": "images/s",
     "latency_ms": "latency, ms",
+    "seconds": "time, s",
+    "memory_mb": "memory, MB",
     "mse": "error, 1e-3",
 }
 TOLD = ("deviates", "contradicted", "not attempted")  # verdicts whose reason is always given

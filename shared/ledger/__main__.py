@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from shared.errors import PapertrailError, UsageError
-from shared.files import ROOT
+from shared.errors import UsageError, exit_status
+from shared.files import ROOT, slug_of
 from shared.ledger import judge
 from shared.ledger.render import update
 from shared.ledger.show import tally
@@ -15,19 +15,18 @@ from shared.ledger.show import tally
 def main() -> int:
     """Judge one paper; 0 when every claim has its verdict."""
     parser = argparse.ArgumentParser(prog="python -m shared.ledger", description=__doc__)
-    parser.add_argument("paper", help="for instance papers/ghostnet")
-    slug = parser.parse_args().paper.removeprefix("papers/").rstrip("/")
-    try:
-        if not (ROOT / "papers" / slug / "claims.yaml").exists():
-            raise UsageError(f"no paper `{slug}`; `papertrail papers` lists them")
-        entries = judge(slug)
-        update(slug, entries)
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+    parser.add_argument("paper", type=slug_of, help="for instance papers/ghostnet")
+    slug = parser.parse_args().paper
+    return exit_status(lambda: _judge(slug))
+
+
+def _judge(slug: str) -> None:
+    if not (ROOT / "papers" / slug / "claims.yaml").exists():
+        raise UsageError(f"no paper `{slug}`; `papertrail papers` lists them")
+    entries = judge(slug)
+    update(slug, entries)
     tally(entries)
     print(f"one by one: papertrail ledger {slug}\nwhy: papers/{slug}/README.md\nnotebook: notebooks/{slug}.ipynb")
-    return 0
 
 
 if __name__ == "__main__":

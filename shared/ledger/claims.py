@@ -19,6 +19,11 @@ Counted = Literal["params", "macs", "adder_taps", "multiplications", "additions"
 Measured = Literal[
     "top1",
     "top5",
+    "error",
+    "params_saved",
+    "macs_saved",
+    "memory_mb",
+    "seconds",
     "ap",
     "ap50",
     "ap75",

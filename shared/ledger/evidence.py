@@ -9,10 +9,15 @@ from pathlib import Path
 from shared.checkpoints.card import read_card
 from shared.errors import PapertrailError
 from shared.files import ROOT, read_json
-from shared.training.recipe import Protocol
+from shared.training.recipe import Protocol, completed
+
+Arguments = dict[str, bool | int | float | str]
 
 # The protocol whose runs are repeated on every machine; of all others the pinned checkpoints are the evidence.
 REPEATED = "mini"
+
+# The arguments that pruning finds.
+FOUND = {"widths", "branches", "gates"}
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,15 @@ def _pinned(folder: Path, protocol: str, plan: Protocol, arm: str, metric: str) 
     for file, card in files.items():
         if (card.protocol, card.arm) != (protocol, arm) or card.name in superseded:
             continue
-        stated = {
-            "model": plan.arms[arm].builder,
-            "args": plan.arms[arm].args,
-            "data": plan.data,
-            "recipe": plan.recipe.model_dump(mode="json"),
+        origin = plan.origin(arm)
+        found = {
+            "model": (card.model, origin.builder),
+            "args": (_stated(card.args, plan, arm), _stated(origin.args, plan, arm)),
+            "data": (card.data, plan.data),
+            "recipe": (completed(card.recipe, plan.recipe), plan.recipe_of(arm).model_dump(mode="json")),
         }
-        for key, value in stated.items():
-            if getattr(card, key) != value:
+        for key, (pinned, stated) in found.items():
+            if pinned != stated:
                 raise PapertrailError(f"{file}: its {key} is not what params.yaml states; train and pin it again")
         if metric not in card.metrics:
             raise PapertrailError(f"{file}: no metric `{metric}`; it has {', '.join(card.metrics)}")
@@ -81,3 +87,8 @@ def _pinned(folder: Path, protocol: str, plan: Protocol, arm: str, metric: str) 
                                   "two")  # fmt: skip
         values[card.seed] = card.metrics[metric]
     return values
+
+
+def _stated(args: Arguments, plan: Protocol, arm: str) -> Arguments:
+    """The arguments that params.yaml decides; in an arm that continues another, pruning found the rest."""
+    return args if plan.arms[arm].of is None else {name: args[name] for name in args.keys() - FOUND}

@@ -14,8 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from shared.builders import models
-from shared.errors import PapertrailError
+from shared.builders import find_model
+from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT
 from shared.ledger.claims import Arguments, Claim, CountCheck, OracleCheck, RunCheck, load_claims
 from shared.ledger.evidence import REPEATED, arm_result
@@ -132,7 +132,7 @@ def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int
             value: int | Fraction = getattr(counted, claim.quantity)
             return value
         found = count_model(slug, check.model, args, check.input, check.classes)
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, UsageError, ValueError) as error:
         raise PapertrailError(
             f"{_file(slug)}: claim `{claim.id}`: cannot build `{check.model}` with {args} ({error}); "
             f"see `papertrail models {slug}`"
@@ -181,7 +181,7 @@ def _tool_count(
 def _built(
     slug: str, model: str, args: Settings, shape: tuple[int, int, int] | None, classes: int | None
 ) -> tuple[nn.Module, tuple[int, int, int]]:
-    known = models(slug)[model]
+    known = find_model(slug, model)
     with torch.device("meta"):
         network = known.build(**dict(args), classes=classes or known.classes)
     return network, shape or known.input
@@ -251,6 +251,5 @@ def _count_command(slug: str, check: CountCheck) -> str:
 def _run_command(slug: str, check: RunCheck, plan: Protocol) -> str:
     if check.protocol == REPEATED:
         return f"dvc repro papers/{slug}"
-    task = "detection" if plan.recipe.task == "detection" else "training"
-    training = f"python -m shared.{task} papers/{slug} {check.protocol}"
-    return f"{training} {check.better} && {training} {check.than}"
+    arms = dict.fromkeys([*plan.lineage(check.better), *plan.lineage(check.than)])
+    return " && ".join(f"python -m shared.{plan.module(arm)} papers/{slug} {check.protocol} {arm}" for arm in arms)

@@ -68,7 +68,7 @@ def runs(slug: str, entries: Sequence[Entry]) -> str:
                 found = str(welch([*better.values.values()], [*than.values.values()]))
             rows.append([f"{check.better} - {check.than}", found, verdict[claim.id], check.criterion])
         head = ["difference", "points (95 % interval)", "verdict", "criterion, written before the run"]
-        arms = [_arm(slug, plan, arm, metric, result) for (arm, metric), result in results.items()]
+        arms = [_arm(slug, name, plan, arm, metric, result) for (arm, metric), result in results.items()]
         parts += [
             f"### `{name}`: {plan.what}",
             markdown_table(["arm", "metric", "mean ± std", "seeds", "parameters", "MACs"], arms),
@@ -77,14 +77,22 @@ def runs(slug: str, entries: Sequence[Entry]) -> str:
     return "\n\n".join(parts)
 
 
-def _arm(slug: str, plan: Protocol, arm: str, metric: str, result: ArmResult | None) -> list[str]:
+def _arm(slug: str, name: str, plan: Protocol, arm: str, metric: str, result: ArmResult | None) -> list[str]:
+    spread = f" ± {result.std:.2f}" if result and result.std is not None else ""
+    mean, seeds = (f"{result.mean:.2f}{spread}", len(result.values)) if result else ("not run", 0)
+    return [arm, metric, mean, str(seeds), *_cost(slug, name, plan, arm)]
+
+
+def _cost(slug: str, name: str, plan: Protocol, arm: str) -> list[str]:
+    """Parameters and MACs of an arm; where pruning decided them, the mean over the seeds that were run."""
     network, shape = plan.arms[arm], input_shape(plan)
+    if network.of is not None:
+        found = [arm_result(slug, name, plan, arm, metric) for metric in ("params", "macs")]
+        return [f"{one.mean / 1e6:.{digits}f}M" if one else "" for one, digits in zip(found, (3, 2), strict=True)]
     channels = {} if shape[0] == 3 else {"in_channels": shape[0]}
     cost = count_model(slug, network.builder, {**network.args, **channels}, shape, any_spec(plan.data).classes)
-    spread = f" ± {result.std:.2f}" if result and result.std is not None else ""
     taps = f" + {cost.adder_taps / 1e6:.2f}M adder taps" if cost.adder_taps else ""
-    mean, seeds = (f"{result.mean:.2f}{spread}", len(result.values)) if result else ("not run", 0)
-    return [arm, metric, mean, str(seeds), f"{cost.params / 1e6:.3f}M", f"{cost.macs / 1e6:.2f}M{taps}"]
+    return [f"{cost.params / 1e6:.3f}M", f"{cost.macs / 1e6:.2f}M{taps}"]
 
 
 def replications(slug: str, entries: Sequence[Entry]) -> str:

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import warnings
 
-from shared.errors import PapertrailError, UsageError
+from shared.training.command import train
 
 
 def main() -> int:
     """Train, and return the exit status: 0, 1 when it failed, 2 on wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m shared.training", description=__doc__)
-    parser.add_argument("paper", help="papers/<slug>")
-    parser.add_argument("protocol", help="a protocol of the paper's params.yaml")
-    parser.add_argument("arm", help="an arm of that protocol")
-    parser.add_argument("--seed", type=int, help="train this seed alone and write no summary")
-    parser.add_argument("--fast", action="store_true", help="two steps on stand-in data; writes nothing")
-    given = parser.parse_args()
-    # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    paper = given.paper.removeprefix("papers/").rstrip("/")
+    return train("shared.training", __doc__, _work)
 
+
+def _work(given: argparse.Namespace) -> None:
     from shared.training import run
 
     # Lightning's hints (workers for data already in memory, products to install) would bury the one line of a run.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    try:
-        if given.fast:
-            run.fast_check(paper, given.protocol, given.arm)
-        else:
-            run.train_arm(paper, given.protocol, given.arm, seed=given.seed)
-    except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+    if given.fast:
+        run.fast_check(given.paper, given.protocol, given.arm)
+    else:
+        run.train_arm(given.paper, given.protocol, given.arm, seed=given.seed)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What happens beside the training step: the curves."""
+"""What happens beside the training step: the curves, and filters that are set to zero between epochs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from torch import nn
 
 from shared.training.task import ClassificationTask
 
@@ -34,3 +36,21 @@ class Curves(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of the interrupted run."""
         self.rows = list(state_dict["rows"])
+
+
+class SoftFilters(pl.Callback):
+    """Soft filter pruning: zero, but go on training, what is smallest (He et al., IJCAI 2018, algorithm 1).
+
+    After every epoch int(share * filters) filters of each convolution, those with the smallest L2 norm, become zero.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Set the smallest filters to zero."""
+        for layer in task.modules():
+            if isinstance(layer, nn.Conv2d):
+                norms = layer.weight.detach().flatten(1).norm(dim=1)
+                with torch.no_grad():
+                    layer.weight[norms.argsort(stable=True)[: int(self.share * len(norms))]] = 0

@@ -10,20 +10,27 @@ from torch import nn
 
 from shared.errors import PapertrailError
 from shared.layers.adaptive import adaptive_gradients
+from shared.layers.gates import gated_blocks, proximal_gates
 from shared.training.recipe import Optimiser, Schedule
 
 NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def build_optimiser(model: nn.Module, spec: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser over two parameter groups, with weight decay and spared from it.
+def build_optimiser(model: nn.Module, spec: Optimiser, gate_l1: float | None = None) -> torch.optim.Optimizer:
+    """The optimiser over up to three parameter groups: with weight decay, spared from it, and gates (spared, too).
 
-    Before each step adder layers get their adaptive gradients.
+    Before each step adder layers get their adaptive gradients. With `gate_l1` (of SGD only) gates take proximal steps;
+    a network without any is a PapertrailError.
     """
     spared = _spared(model, spec.spare)
-    decayed = [p for name, p in model.named_parameters() if p.requires_grad and name not in spared]
-    others = [p for name, p in model.named_parameters() if p.requires_grad and name in spared]
+    gates = [f"{name}.gate" for name in gated_blocks(model)]
+    if gate_l1 is not None and not gates:
+        raise PapertrailError("recipe.gate_l1: the network has no gates; give its builder `gates: true`")
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    decayed = [p for name, p in trained.items() if name not in spared and name not in gates]
+    others = [p for name, p in trained.items() if name in spared and name not in gates]
     groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups += [{"params": [trained[name] for name in gates], "weight_decay": 0.0}]  # the last one, for proximal_gates
     groups = [group for group in groups if group["params"]]
     optimiser: torch.optim.Optimizer
     if spec.name == "sgd":
@@ -33,6 +40,8 @@ def build_optimiser(model: nn.Module, spec: Optimiser) -> torch.optim.Optimizer:
     else:
         optimiser = torch.optim.RMSprop(groups, lr=spec.lr, momentum=spec.momentum, alpha=spec.alpha, eps=spec.eps)
     adaptive_gradients(optimiser, model)
+    if gate_l1 is not None:
+        proximal_gates(optimiser, gate_l1)
     return optimiser
 
 

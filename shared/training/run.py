@@ -15,6 +15,7 @@ import platform
 import shutil
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from shared.checkpoints.load import build
 from shared.checkpoints.weights import save_weights
 from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT, git_commit, lock_hash, read_json, sha256_file, write_json, write_text
-from shared.training.callbacks import Curves
+from shared.training.callbacks import Curves, SoftFilters
 from shared.training.recipe import Arm, Protocol, Recipe, classification, input_shape, load_protocol
 from shared.training.standin import stand_in
 from shared.training.task import ClassificationTask
@@ -50,6 +51,7 @@ class Outcome:
     curves: list[dict[str, float]]
     epochs: int
     device: str
+    args: dict[str, Any] | None = None  # of the network, where training or pruning decided them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +74,15 @@ class Run:
         """The data set of this run."""
         return datasets.spec(self.protocol.data)
 
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as it is carried out."""
+        return classification(self.protocol.recipe_of(self.arm_name))
+
     def build(self) -> nn.Module:
-        """The network, initialised from the seed."""
+        """The network, initialised from the seed; UsageError when the arm continues another."""
+        if self.arm.of is not None:
+            raise UsageError(f"`{self.arm_name}` continues `{self.arm.of}`: `python -m shared.compression` runs it")
         torch.manual_seed(self.seed)
         return build(self.paper, self.arm.builder, dict(self.arm.args), self.spec.classes, self.spec.shape[0])
 
@@ -90,9 +99,9 @@ class Run:
             "data": self.protocol.data,
             "data_hash": self.spec.fingerprint,
             "seed": self.seed,
-            "recipe": self.protocol.recipe.model_dump(mode="json"),
+            "recipe": self.protocol.recipe_of(self.arm_name).model_dump(mode="json"),
             "trainer": self.protocol.trainer.model_dump(mode="json"),
-            "sources_digest": _sources_digest(self.paper, self.protocol.recipe.task),
+            "sources_digest": _sources_digest(self.paper, self.protocol.module(self.arm_name)),
         }
 
     def fit(self, folder: Path) -> Outcome:
@@ -100,7 +109,7 @@ class Run:
 
         DivergedError when the loss is not finite.
         """
-        recipe, hardware = classification(self.protocol.recipe), self.protocol.trainer
+        recipe, hardware = self.recipe, self.protocol.trainer
         data = datasets.datamodule(
             self.protocol.data,
             batch_size=recipe.batch_size,
@@ -121,6 +130,7 @@ class Run:
         callbacks: list[Callback] = [
             curves,
             *_averaging(recipe),
+            *([] if recipe.soft_filters is None else [SoftFilters(recipe.soft_filters)]),
             ModelCheckpoint(folder, "resume", save_on_train_epoch_end=True, enable_version_counter=False),
         ]
         interactive = os.isatty(2)
@@ -155,13 +165,12 @@ class Run:
         if trainer.interrupted:
             raise KeyboardInterrupt
         trainer.validate(task, data, verbose=False)  # the last weights, also when `steps` ended within an epoch
-        on_cuda = trainer.strategy.root_device.type == "cuda"
         return Outcome(
             task.model,
             task.test_metrics(),  # every rank takes part in the sum
             curves.rows,
             len(curves.rows),
-            torch.cuda.get_device_name() if on_cuda else processor(),
+            device_name(trainer.strategy.root_device),
         )
 
 
@@ -172,7 +181,7 @@ def train_arm(
     *,
     seed: int | None = None,
     runs: Path | None = None,
-    kind: type[Run] = Run,
+    kind: Callable[[str, str, Protocol, str, int], Run] = Run,
 ) -> dict[str, Any]:
     """Train one arm with every seed of its protocol (or with `seed` alone) and sum its metrics up.
 
@@ -182,7 +191,7 @@ def train_arm(
         arm_name: an arm of that protocol.
         seed: train only this seed and write no summary: a share of the work of one machine among several.
         runs: where runs are kept; papers/<slug>/runs when not given.
-        kind: what trains: a classifier's run, or a detector's.
+        kind: what trains: a classifier's run, a detector's, or one that continues another.
 
     Returns:
         Per metric the mean, the standard deviation (n - 1) and the value of each seed.
@@ -232,9 +241,12 @@ def train_run(run: Run, folder: Path) -> None:
 def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
     """Two training steps and one evaluation of the recipe on stand-in data of the real shape; writes nothing."""
     protocol = protocol_with(paper, protocol_name, arm_name)
-    recipe = classification(protocol.recipe)
-    run = Run(paper, protocol_name, protocol, arm_name, protocol.seed)
-    spec = run.spec
+    two_steps(Run(paper, protocol_name, protocol, arm_name, protocol.seed))
+
+
+def two_steps(run: Run) -> None:
+    """What `fast_check` does with a run."""
+    protocol, recipe, spec = run.protocol, run.recipe, run.spec
     task = ClassificationTask(
         run.build(),
         recipe,
@@ -258,7 +270,7 @@ def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
     trainer.fit(task, data)
     if trainer.global_step != FAST_STEPS:
         raise PapertrailError(
-            f"papers/{paper}: {protocol_name}/{arm_name} made {trainer.global_step} steps of {FAST_STEPS}"
+            f"papers/{run.paper}: {run.protocol_name}/{run.arm_name} made {trainer.global_step} steps of {FAST_STEPS}"
         )
 
 
@@ -297,8 +309,10 @@ def _prepare(run: Run, folder: Path) -> None:
         write_json(folder / "plan.json", run.plan())
 
 
-def processor() -> str:
-    """The CPU as a record names it."""
+def device_name(device: torch.device) -> str:
+    """What computes, as a record names it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
@@ -321,6 +335,8 @@ def _write_result(run: Run, folder: Path, outcome: Outcome, seconds: float) -> N
         "seconds": round(seconds, 1),
         "curves": outcome.curves,
     }
+    if outcome.args is not None:
+        record["args"] = outcome.args
     write_json(folder / "run.json", record)
     (folder / "resume.ckpt").unlink(missing_ok=True)
     print(f"{folder}: {headline(outcome.metrics)} after {outcome.epochs} epochs, {seconds:.0f} s", flush=True)
@@ -338,20 +354,22 @@ def _summarise(folder: Path, seeds: range | list[int]) -> dict[str, Any]:
             "std": None if spread is None else round(spread, 4),
             "seeds": values,
         }
-    text = io.StringIO()
     rows = [{"seed": seed, **row} for seed, record in records.items() for row in record["curves"]]
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(folder / "curves.csv", text.getvalue())
+    if rows:  # where nothing was trained there are none
+        text = io.StringIO()
+        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write_text(folder / "curves.csv", text.getvalue())
     write_json(folder / "metrics.json", summary)
     return summary
 
 
-def _sources_digest(paper: str, task: str) -> str:
+def _sources_digest(paper: str, module: str) -> str:
     """A digest of the sources that can change a run: the core's and this paper's Python files."""
     digest = hashlib.sha256()
-    for part in ("datasets", "layers", "baselines", "training", *(["detection"] if task == "detection" else [])):
+    further = [] if module == "training" else [module]
+    for part in ("datasets", "layers", "baselines", "training", *further):
         for file in sorted((ROOT / "shared" / part).rglob("*.py")):
             digest.update(file.read_bytes())
     for file in sorted((ROOT / "papers" / paper).glob("*.py")):

@@ -8,12 +8,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from shared.errors import PapertrailError
+from shared.layers.gates import gated_blocks
 from shared.training.optim import build_optimiser, learning_rate_factor
 from shared.training.recipe import Recipe
+
+SMALL_SCALE = 0.01
 
 
 class DivergedError(PapertrailError):
@@ -59,7 +63,7 @@ class ClassificationTask(pl.LightningModule):
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """The recipe's optimiser; its learning rate follows the recipe's schedule at every step."""
-        optimiser = build_optimiser(self.model, self.recipe.optimiser)
+        optimiser = build_optimiser(self.model, self.recipe.optimiser, self.recipe.gate_l1)
         factor = functools.partial(
             learning_rate_factor,
             self.recipe.schedule,
@@ -85,6 +89,8 @@ class ClassificationTask(pl.LightningModule):
                 f"with learning rate {rate:.6g}; lower recipe.optimiser.lr or lengthen schedule.warmup_epochs"
             )
         self.train_loss.update(loss.detach())
+        if self.recipe.scale_l1:  # the derivative of |x| is taken as 0 at 0: the sub-gradient of the paper
+            loss = loss + self.recipe.scale_l1 * scales(self.model).abs().sum()
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -101,9 +107,28 @@ class ClassificationTask(pl.LightningModule):
             metric.reset()
 
     def test_metrics(self) -> dict[str, float]:
-        """Accuracies in percent and the mean loss of the last pass over the test split, over all ranks."""
-        return {
+        """Accuracies in percent and the mean loss of the last pass over the test split, over all ranks.
+
+        Where the recipe states `scale_l1`: also the percentage of scales under a hundredth; where it states `gate_l1`:
+        the number of gates that are not 0.
+        """
+        metrics = {
             "top1": round(100 * float(self.top1.compute()), 4),
             "top5": round(100 * float(self.top5.compute()), 4),
             "loss": round(float(self.test_loss.compute()), 6),
         }
+        if self.recipe.scale_l1 is not None:
+            metrics["small_scales"] = round(100 * float((scales(self.model).abs() < SMALL_SCALE).float().mean()), 4)
+        if self.recipe.gate_l1 is not None:
+            metrics["open_gates"] = sum(int(block.gate != 0) for block in gated_blocks(self.model).values())
+        return metrics
+
+
+def scales(network: nn.Module) -> Tensor:
+    """The scales of every batch normalisation, one after the other; PapertrailError when there are none."""
+    found: list[Tensor] = [
+        module.weight for module in network.modules() if isinstance(module, _BatchNorm) and module.affine
+    ]
+    if not found:
+        raise PapertrailError("recipe.scale_l1: the network has no batch normalisation with scales; leave it out")
+    return torch.cat(found)

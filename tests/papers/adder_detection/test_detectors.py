@@ -91,6 +91,12 @@ def test_the_gradient_reaches_every_adder_layer() -> None:
     assert {module.input_gradient for module in detector.modules() if isinstance(module, Adder2d)} == {"clip"}
 
 
+@pytest.mark.parametrize("name", ["faster_rcnn", "sparse_rcnn", "pisa"])
+def test_a_second_stage_has_no_layers_to_switch(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} has no dense head .* use B"):
+        built(name, adder="B+N+H")
+
+
 def test_frozen_statistics_are_the_backbones_alone() -> None:
     detector = built("fcos", **TINY, adder="B+N", frozen_norm=True).train()
     frozen = {name.split(".")[0] for name, module in detector.named_modules()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.checkpoints.card import cards
+from shared.checkpoints.load import build as build_network
 from shared.detection import build
 from shared.detection.network import PROPOSALS
 from shared.errors import PapertrailError
@@ -15,6 +16,7 @@ from shared.measure import count
 
 pytest.importorskip("mmcv.ops")
 
+from shared.detection.backbone import TapsBackbone
 from tests.shared.detection.detectors import CHANNELS, backbone, fcos
 
 
@@ -57,8 +59,26 @@ def test_the_backbone_is_the_classifier_without_its_head() -> None:
     with torch.inference_mode():
         for tap, output in zip(network.taps, network(images), strict=True):
             assert torch.equal(output, network.network.features(images)[tap])
-    assert not hasattr(network.network, "classifier")
     assert network.out_channels == (20, 56, 80)
+
+
+@pytest.mark.parametrize("name", ["ghostnet", "mobilenet_v2", "mobilenet_v3_large"])
+def test_what_no_feature_needs_is_left_out_of_a_backbone(name: str) -> None:
+    whole = build_network("ghostnet", name, {}, 1)
+    taps = [f"block{number}" for number in (5, 11, 16)] if name == "ghostnet" else ["stage2", "stage3", "stage4"]
+    kept = TapsBackbone("ghostnet", name, taps)
+    sum(output.mean() for output in kept(torch.randn(2, 3, 64, 64))).backward()
+    assert all(parameter.grad is not None for parameter in kept.parameters())
+    assert kept.network.state_dict().keys() < whole.state_dict().keys()
+
+
+def test_parts_of_a_backbone_can_be_frozen() -> None:
+    backbone = TapsBackbone("eca_net", "resnet18", ["stage4"], {"width": 0.25}, frozen=["stem", "stages.0"])
+    still = {name.split(".")[1] for name, p in backbone.named_parameters() if not p.requires_grad}
+    assert still == {"stem", "stages"}
+    assert all(p.requires_grad for p in backbone.network.stages[1:].parameters())
+    with pytest.raises(AttributeError, match="neck"):
+        TapsBackbone("eca_net", "resnet18", ["stage4"], frozen=["neck"])
 
 
 @pytest.mark.parametrize(

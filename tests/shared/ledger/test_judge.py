@@ -186,6 +186,23 @@ def test_other_protocols_are_judged_by_pinned_cards(
     assert evidence.arm_result("ghostnet", "small", protocols["small"], "ghost") is None
 
 
+def test_what_pruning_found_is_no_argument_that_params_yaml_states(
+    pinned: Callable[..., None], protocols: dict[str, Protocol]
+) -> None:
+    plan = protocols["small"].model_dump(exclude_defaults=True)
+    plan["arms"]["plain"]["args"] = {"gates": True, "width": 0.5}
+    plan["arms"]["cut"] = {"of": "plain", "prune": {"by": "gate"}}
+    protocols["small"] = Protocol.model_validate(plan)
+    pinned(
+        "cut", 0, 80.0, model=plan["arms"]["plain"]["builder"], args={"width": 0.5, "gates": False, "branches": "1-0"}
+    )
+    found = evidence.arm_result("ghostnet", "small", protocols["small"], "cut")
+    assert found is not None and found.values == {0: 80.0}
+    pinned("cut", 1, 80.0, model=plan["arms"]["plain"]["builder"], args={"width": 0.25, "branches": "1-0"})
+    with pytest.raises(PapertrailError, match="its args is not what"):
+        evidence.arm_result("ghostnet", "small", protocols["small"], "cut")
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

@@ -40,6 +40,26 @@ def test_a_good_file_is_read_back_equal(tmp_path: Path) -> None:
         ({"recipe.augment.pad_corp": 4}, "mini: recipe.augment.pad_corp: unknown key"),
         ({"arms.Ghost": {"builder": "x"}}, "mini: arms.Ghost"),
         ({"trainer.precision": "8-bit"}, "mini: trainer.precision"),
+        ({"arms.none": {}}, "give either `builder` or `of`"),
+        ({"arms.both": {"builder": "x", "of": "ghost"}}, "give either `builder` or `of`"),
+        ({"arms.stray": {"builder": "x", "budget": "macs"}}, "belong to an arm that continues another"),
+        ({"arms.more": {"of": "ghost", "args": {"width": 1}}}, "`args` belong to a `builder`"),
+        ({"arms.lost": {"of": "gone"}}, "arm `lost` continues `gone`, which is no arm"),
+        ({"arms.one": {"of": "two"}, "arms.two": {"of": "one"}}, "continues itself"),
+        ({"arms.cut": {"of": "ghost", "weights": "random", "prune": {"by": "l1", "ratio": 0.5}}}, "trains nothing"),
+        ({"arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": 1}}}, "mini: arms.cut.prune.ratio"),
+        ({"arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": {"a": 0.5}}}}, "needs `scope: layer`"),
+        (
+            {"arms.cut": {"of": "ghost", "prune": {"by": "magnitude", "ratio": 0.5, "shapes": "kept"}}},
+            "one by one, not",
+        ),
+        (
+            {
+                "arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": 0.5, "shapes": "kept"}},
+                "arms.b": {"of": "cut", "weights": "random", "budget": "macs"},
+            },
+            "arm `b`: after `shapes: kept` no MACs are gone",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, object], named: str) -> None:
@@ -56,3 +76,16 @@ def test_broken_yaml_and_unknown_protocols_are_named(tmp_path: Path) -> None:
         load_protocols(path)
     with pytest.raises(UsageError, match="no protocol `maxi`; it has mini"):
         load_protocol(written(tmp_path, {}), "maxi")
+
+
+def test_arms_that_continue_others_know_where_they_come_from(tmp_path: Path) -> None:
+    longer = tiny(epochs=9).recipe.model_dump(mode="json")
+    change: dict[str, object] = {
+        "arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": 0.5}},
+        "arms.tuned": {"of": "cut", "recipe": longer},
+    }
+    plan = load_protocol(written(tmp_path, change), "mini")
+    assert plan.lineage("tuned") == ["ghost", "cut", "tuned"]
+    assert plan.origin("tuned") == plan.arms["ghost"] == plan.origin("ghost")
+    assert [plan.module(arm) for arm in ("ghost", "cut", "tuned")] == ["training", "compression", "compression"]
+    assert (plan.recipe_of("ghost"), plan.recipe_of("tuned")) == (plan.recipe, tiny(epochs=9).recipe)

@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 from safetensors.torch import load_file
 
+from shared.checkpoints.evaluate import evaluate
 from shared.errors import PapertrailError
 from shared.files import read_json, sha256_file
 from shared.training.run import fast_check, train_run
@@ -123,3 +124,15 @@ def test_fast_runs_two_steps_and_writes_nothing() -> None:
     before = json.dumps(sorted(str(p) for p in Path("papers/ghostnet").rglob("runs/**/*")))
     fast_check("ghostnet", "mini", "ghost-vgg16-s2")
     assert json.dumps(sorted(str(p) for p in Path("papers/ghostnet").rglob("runs/**/*"))) == before
+
+
+def test_soft_filters_are_zero_at_the_end_and_only_they(tmp_path: Path) -> None:
+    train_run(run(tiny(epochs=2, soft_filters=0.3, ema_decay=None)), tmp_path / "seeds" / "0")
+    state = load_file(tmp_path / "seeds/0/weights.safetensors")
+    filters = {name: value.flatten(1) for name, value in state.items() if value.dim() == 4}
+    assert {name: int((value == 0).all(1).sum()) for name, value in filters.items()} == {
+        name: int(0.3 * len(value)) for name, value in filters.items()
+    }
+    record = read_json(tmp_path / "seeds/0/run.json")
+    found = evaluate("ghostnet", record["model"], record["args"], tmp_path / "seeds/0/weights.safetensors", "mnist5k")
+    assert record["metrics"]["top1"] == found["top1"], "the result is that of the weights as they are kept"

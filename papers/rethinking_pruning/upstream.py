@@ -1,0 +1,150 @@
+"""Independent weights: the ResNet-20, -32, -44 and -56 for CIFAR-10 that Yerlan Idelbayev published (akamaster).
+
+`python -m papers.rethinking_pruning.upstream` looks for them in the folder `weights` that PAPERTRAIL_DATA holds,
+evaluates them on the images that are at hand, and writes upstream.json. They were trained on the original images.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shared import datasets
+from shared.checkpoints.convert import convert
+from shared.checkpoints.evaluate import BATCH, accuracy
+from shared.checkpoints.load import build, fill
+from shared.checkpoints.weights import load_weights
+from shared.datasets.augment import Augment
+from shared.datasets.find import data_root
+from shared.errors import DataError, PapertrailError, exit_status
+from shared.files import sha256_file, write_json
+
+SOURCE = "https://github.com/akamaster/pytorch_resnet_cifar10"
+FILES = {
+    "resnet20": ("cifar10-resnet20-12fca82f.th", "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8"),
+    "resnet32": ("cifar10-resnet32-d509ac18.th", "d509ac1820d7f25398913559d7e81a13229b1e7adc5648e3bfa5e22dc137f850"),
+    "resnet44": ("cifar10-resnet44-014dd654.th", "014dd6541728a1c700b1642ab640e211dc6eb8ed507d70697458dc8f8a0ae2e4"),
+    "resnet56": ("cifar10-resnet56-4bfd9763.th", "4bfd97631478d6b638d2764fd2baff3edb1d7d82252d54439343b6596b9b5367"),
+}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what these networks were trained with
+LOSSLESS = "cifar10-lossless1k.parquet"  # the first 1,000 training images as they were published
+OUT = Path(__file__).with_name("upstream.json")
+
+WHOLE = {"conv1": "stem.0", "bn1": "stem.1", "linear": "classifier"}
+PARTS = {"conv1": "conv1.0", "bn1": "conv1.1", "conv2": "conv2.0", "bn2": "conv2.1"}
+BLOCK = re.compile(r"layer([123])\.(\d+)\.(\w+)\.(\w+)")
+
+
+def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dictionary of `shared.baselines.resnet_cifar.CifarResNet` from the published one.
+
+    Their normalisations do not count batches, ours do: the counts are zero.
+
+    Raises:
+        PapertrailError: a tensor has a name that these weights do not have.
+    """
+    blocks = 1 + max((int(found[2]) for name in state if (found := BLOCK.fullmatch(name))), default=0)
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        try:
+            ours = _renamed(name, blocks)
+        except LookupError:
+            raise PapertrailError(f"`{name}` is no name of a published ResNet of {SOURCE}") from None
+        renamed[ours] = tensor
+        if ours.endswith("running_var"):
+            renamed[ours.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    return renamed
+
+
+def _renamed(name: str, blocks: int) -> str:
+    """LookupError: there is no such name."""
+    if found := BLOCK.fullmatch(name):
+        return f"blocks.{(int(found[1]) - 1) * blocks + int(found[2])}.{PARTS[found[3]]}.{found[4]}"
+    layer, _, kind = name.rpartition(".")
+    return f"{WHOLE[layer]}.{kind}"
+
+
+class Renormalised(nn.Module):
+    """A network behind a change from one normalisation of the images (mean and deviation of each channel) to another.
+
+    It cannot be folded into the first convolution, whose padding is zero in the network's own units.
+    """
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        theirs, deviation = torch.tensor(MEAN), torch.tensor(STD)
+        self.register_buffer("scale", (torch.tensor(std) / deviation).view(-1, 1, 1))
+        self.register_buffer("shift", ((torch.tensor(mean) - theirs) / deviation).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images (N, 3, H, W) that are normalised by the given mean and deviation."""
+        scale, shift = self.get_buffer("scale"), self.get_buffer("shift")
+        logits: Tensor = self.network(images * scale + shift)
+        return logits
+
+
+def published(model: str, folder: Path) -> nn.Module:
+    """A published network in evaluation mode; DataError when its file is missing or not the pinned one."""
+    name, sha256 = FILES[model]
+    source = folder / name
+    if not source.is_file() or sha256_file(source) != sha256:
+        raise DataError(f"{source}: missing, or not the file of sha256 {sha256}; download it from {SOURCE}")
+    with tempfile.TemporaryDirectory() as scratch:
+        converted = Path(scratch) / "weights.safetensors"
+        convert("rethinking_pruning", source, model, {}, 10, converted)
+        network = build("rethinking_pruning", model, {}, 10)
+        fill(network, load_weights(converted, None), source)
+    return network.eval()
+
+
+def lossless(file: Path) -> tuple[Tensor, Tensor]:
+    """Images (1000, 3, 32, 32) from 0 to 1 and labels of the original training images that `file` holds."""
+    import numpy as np
+    import pyarrow.parquet
+    from PIL import Image
+
+    rows = pyarrow.parquet.read_table(file).sort_by("index")
+    images = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in rows["image"].to_pylist()]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255, torch.tensor(rows["label"].to_pylist())
+
+
+@torch.inference_mode()
+def right(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Top-1 accuracy in percent of images from 0 to 1."""
+    plain = Renormalised(network, (0.0,) * 3, (1.0,) * 3)
+    found = torch.cat([plain(batch).argmax(1) for batch in images.split(BATCH)])
+    return 100 * float((found == labels).float().mean())
+
+
+def evaluate() -> dict[str, dict[str, Any]]:
+    """Accuracies in percent of every published network: JPEG test images, and original training images."""
+    root = data_root()
+    if root is None:
+        raise DataError("PAPERTRAIL_DATA is not set; it names the folder that holds `weights`")
+    spec = datasets.spec("cifar10_jpeg")
+    originals = lossless(root / LOSSLESS) if (root / LOSSLESS).is_file() else None
+    found: dict[str, dict[str, Any]] = {}
+    for model, (_, sha256) in FILES.items():
+        network = published(model, root / "weights")
+        jpeg = accuracy(Renormalised(network, spec.mean, spec.std), spec.name, Augment())
+        found[model] = {"sha256": sha256, "cifar10_jpeg test": round(jpeg, 2)}
+        if originals is not None:
+            found[model]["original training images 0 to 999"] = round(right(network, *originals), 2)
+    return found
+
+
+def main() -> int:
+    """Evaluate and write upstream.json; the exit status: 0, or 1 when data or weights are missing or damaged."""
+    return exit_status(lambda: write_json(OUT, evaluate()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
