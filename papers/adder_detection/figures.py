@@ -34,7 +34,6 @@
 # %%
 from __future__ import annotations
 
-import csv
 import functools
 import math
 import re
@@ -43,48 +42,28 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shared import datasets
-from shared.checkpoints import Card, cards, load_checkpoint
+from shared.checkpoints import Card
 from shared.checkpoints.load import build
 from shared.detection.sets import any_spec, detection_set
 from shared.figures import maps, plots, tables
 from shared.figures.boxes import show_detections
-from shared.files import ROOT, read_json
-from shared.ledger import Entry, judge, load_claims
-from shared.ledger.claims import RunCheck
+from shared.figures.report import Report, note
+from shared.files import read_json
 from shared.ledger.evidence import arm_result
-from shared.ledger.intervals import welch
 from shared.ledger.judge import count_model
 from shared.ledger.printed import parse_printed
-from shared.training.recipe import detection, input_shape, load_protocols
+from shared.training.recipe import detection, input_shape
 
 SLUG = "adder_detection"
-PAPER = ROOT / "papers" / SLUG
-PROTOCOLS = load_protocols(PAPER / "params.yaml")
-claims = load_claims(SLUG)
-entries = judge(SLUG)
-shown: set[str] = set()
-plots.use_style()
+report = Report(SLUG)
+PAPER, PROTOCOLS = report.folder, report.protocols
+of = report.of
 
-
-def of(*places: str) -> list[Entry]:
-    """The claims that stand in `places`; the end of the notebook shows those that nothing asked for."""
-    found = [entry for entry in entries if not {*places}.isdisjoint(entry.places)]
-    shown.update(entry.id for entry in found)
-    return found
-
-
-def note(text: str) -> None:
-    """Show Markdown."""
-    display(Markdown(text))
-
-
-note(tables.verdict_line(entries) + "\n\n" + tables.overview(entries))
+note(tables.verdict_line(report.entries) + "\n\n" + tables.overview(report.entries))
 
 # %% [markdown]
 # ## Table 5 and figure 1: accuracy against energy
@@ -193,27 +172,8 @@ plt.show()
 
 # %%
 LOSS = "train_loss"
-Curves = dict[str, list[dict[str, str]]]
-
-
-def rows_of(protocol: str, arm: str) -> Curves:
-    """The rows of an arm's curves by seed: `mini` as run on this machine, others as pinned; empty without any."""
-    found: Curves = {}
-    if protocol == "mini":
-        file = PAPER / "runs" / protocol / arm / "curves.csv"
-        for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()) if file.exists() else []:
-            found.setdefault(row["seed"], []).append(row)
-    else:
-        for card in current:
-            if (card.protocol, card.arm) == (protocol, arm):
-                found[str(card.seed)] = [{name: str(value) for name, value in row.items()} for row in card.curves]
-    return found
-
-
-superseded = {card.supersedes for card in cards(SLUG)}
-current = [card for card in cards(SLUG) if card.name not in superseded]
 ARMS = {"adder": "statistics updated", "adder-frozen": "statistics frozen"}
-ran = {arm: rows_of("mini", arm) for arm in ARMS}
+ran = {arm: report.rows("mini", arm) for arm in ARMS}
 if all(ran.values()):
     figure, axes = plt.subplots(figsize=(5.6, 3.4))
     for place, (arm, title) in enumerate(ARMS.items()):
@@ -244,13 +204,7 @@ note(tables.section(of("Table 1")))
 CLASSIFIERS = {"adder": "adder-small-0", "convolution": "conv-small-0"}
 
 
-@functools.cache
-def pinned(name: str) -> tuple[nn.Module, Card] | None:
-    """A pinned checkpoint, or None and a line that says so."""
-    if (PAPER / "checkpoints" / f"{name}.json").exists():
-        return load_checkpoint(f"{SLUG}/{name}")
-    note(f"*Not here:* the checkpoint `{SLUG}/{name}` is not pinned yet, so that this figure cannot be made.")
-    return None
+pinned = functools.cache(report.checkpoint)  # says once what is missing
 
 
 def filters(model: nn.Module) -> dict[str, Tensor]:
@@ -385,7 +339,7 @@ note(tables.section(of("Figure 4")) if of("Figure 4") else "The paper's two shar
 
 # %%
 note("### Table 2\n\n" + tables.section(of("Table 2")))
-for where in tables.in_order({where for entry in entries for where in entry.places}):
+for where in tables.in_order({where for entry in report.entries for where in entry.places}):
     if where.startswith("AdderNet"):
         note(f"### {where}\n\n" + tables.section(of(where)))
 
@@ -434,35 +388,8 @@ else:
 # `papers/adder_detection/params.yaml`.
 
 # %%
-orderings = {claim.id: claim.check for claim in claims if isinstance(claim.check, RunCheck)}
-
-
-def arms(protocol: str) -> list[str]:
-    """The arms of a protocol that a claim compares."""
-    checks = [check for check in orderings.values() if check.protocol == protocol]
-    return list(dict.fromkeys(arm for check in checks for arm in (check.better, check.than)))
-
-
-def curve(protocol: str, arm: str, column: str) -> NDArray[np.float64] | None:
-    """A column of an arm's curves (seeds, epochs); a run that diverged goes on as nothing; None without any run."""
-    lines = [[float(row[column]) for row in rows] for rows in rows_of(protocol, arm).values()]
-    if not lines:
-        return None
-    length = max(map(len, lines))
-    return np.array([values + [math.nan] * (length - len(values)) for values in lines])
-
-
-for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
-    plan = PROTOCOLS[protocol]
-    column, label = (LOSS, "training loss") if plan.recipe.task == "detection" else ("test_top1", "test top-1, %")
-    drawn = {arm: line for arm in arms(protocol) if (line := curve(protocol, arm, column)) is not None}
-    note(f"`{protocol}`: {plan.what}." + ("" if drawn else " *Not here:* no run yet."))
-    if drawn:
-        figure, axes = plt.subplots(figsize=(5.4, 3.2))
-        plots.curve_band(axes, drawn)
-        axes.set(title=any_spec(plan.data).title, ylabel=label)
-        axes.legend()
-        plt.show()
+for protocol in dict.fromkeys(check.protocol for check in report.orderings.values()):
+    report.show_curves(protocol, {arm: arm for arm in report.arms(protocol)})
 
 # %% [markdown]
 # `mini` has the same detections measured both ways: COCO's AP (means over IoU 0.5 to 0.95), and VOC's mean average
@@ -470,7 +397,7 @@ for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
 
 # %%
 measured = []
-for arm in arms("mini"):
+for arm in report.arms("mini"):
     file = PAPER / "runs" / "mini" / arm / "evaluation.json"
     if file.exists():
         seeds = [*read_json(file).values()]
@@ -489,26 +416,7 @@ note(tables.markdown_table(head, measured) if measured else "*Not here:* no dete
 # claim's own measure: top-1 accuracy, AP or VOC's mAP.
 
 # %%
-differences = []
-verdicts = {entry.id: entry.verdict for entry in entries}
-for name, check in orderings.items():
-    plan = PROTOCOLS[check.protocol]
-    first_arm, second_arm = (
-        arm_result(SLUG, check.protocol, plan, arm, check.metric) for arm in (check.better, check.than)
-    )
-    if first_arm and second_arm and min(len(first_arm.values), len(second_arm.values)) > 1:
-        gap = welch([*first_arm.values.values()], [*second_arm.values.values()])
-        label = f"{check.protocol}, {check.metric}: {check.better} - {check.than}"
-        differences.append(plots.Difference(label, gap.mean, gap.low, gap.high, check.margin, verdicts[name]))
-if differences:
-    figure, axes = plt.subplots(figsize=(9.5, 0.8 + 0.42 * len(differences)))
-    plots.difference_intervals(axes, differences)
-    axes.set_xlabel("difference, points")
-    plt.show()
-else:
-    note("*Not here:* no arm has been trained here and none is pinned.")
-runs = [entry for entry in entries if entry.check == "run"]
-note(tables.section(runs))
+report.show_orderings("difference, points", "{0.protocol}, {0.metric}: {0.better} - {0.than}")
 
 # %% [markdown]
 # ## AP against energy: the paper's and ours
@@ -524,7 +432,9 @@ def mini_points() -> list[plots.Point]:
     """Our own runs: one point for each arm of `mini` that was run here."""
     plan = PROTOCOLS["mini"]
     points = []
-    for arm in sorted(arms("mini"), key=lambda arm: arm != "conv"):  # so that colours are those of the other chart
+    for arm in sorted(
+        report.arms("mini"), key=lambda arm: arm != "conv"
+    ):  # so that colours are those of the other chart
         result = arm_result(SLUG, "mini", plan, arm, "ap")
         if result is not None:
             network = plan.arms[arm]
@@ -562,6 +472,4 @@ plt.show()
 # Claims that stand in none of the places above, so that no claim is left out of this notebook.
 
 # %%
-rest = [entry for entry in entries if entry.id not in shown and entry.check != "run"]
-for where in tables.in_order({entry.where for entry in rest}):
-    note(f"### {where}\n\n" + tables.section([entry for entry in rest if entry.where == where]))
+report.show_rest()

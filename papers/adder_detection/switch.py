@@ -6,11 +6,10 @@ from typing import Any
 
 from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
-from mmengine.config import ConfigDict
 from torch import nn
 
 from papers.adder_detection.necks import Path
-from shared.detection.build import PREPROCESSOR, base_model, on_backbone, with_classes
+from shared.detection.build import PREPROCESSOR, base_model, mmdetection, on_backbone
 from shared.layers.adder import Adder2d, InputGradient
 
 # MMDetection's own configurations, whose heads, losses and tests are taken as they are.
@@ -48,7 +47,6 @@ def AdderDetector(
     channels: int = 256,
     convs: int | None = None,
     classes: int = 80,
-    data_preprocessor: dict[str, Any] | None = None,
 ) -> nn.Module:
     """A detector of MMDetection whose backbone, neck and head are made of convolutions or of adder layers.
 
@@ -65,16 +63,17 @@ def AdderDetector(
         channels: of the neck and of the head.
         convs: 3x3 layers in each branch of a dense head; as in MMDetection's own configuration when not given.
         classes: number of classes.
-        data_preprocessor: MMDetection's; that of our classifiers when not given.
 
     Raises:
-        ValueError: an unknown detector or switch.
+        ValueError: an unknown detector or switch, or "B+N+H" for a detector without a dense head.
     """
     if detector not in ZOO or adder not in SWITCHES:
         raise ValueError(f"the detector is one of {', '.join(ZOO)} and the switch one of {', '.join(SWITCHES)}, "
                          f"not {detector} and {adder}")  # fmt: skip
     parts = adder.split("+")
     config = base_model(ZOO[detector])
+    if "H" in parts and "bbox_head" not in config:
+        raise ValueError(f"{detector} has no dense head whose 3x3 layers could add: use B+N")
     taps = STAGES[config["neck"].get("start_level", 0) :]
     config["neck"] = _pyramid(config["neck"]) | {
         "out_channels": channels, "path": neck, "shortcuts": shortcuts, "adder": "N" in parts,
@@ -89,8 +88,8 @@ def AdderDetector(
         network["input_gradient"] = input_gradient
     name = f"adder_resnet{depth}" if "B" in parts else f"resnet{depth}"
     config = on_backbone(config, "adder_detection", name, network, taps, norm_eval=frozen_norm, checkpoint=checkpoint)
-    config["data_preprocessor"] = data_preprocessor or PREPROCESSOR
-    built: Any = MODELS.build(ConfigDict(with_classes(config, classes)))
+    config["data_preprocessor"] = PREPROCESSOR  # FCOS's own wants the pixels of another backbone
+    built: Any = mmdetection(config, classes)
     if "H" in parts:
         _add_in_head(built, input_gradient)
     return built

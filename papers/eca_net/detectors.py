@@ -14,6 +14,7 @@ from torch import nn
 from shared.detection import build
 
 TAPS = ("stage1", "stage2", "stage3", "stage4")
+FROZEN = ("stem", "stages.0")  # MMDetection's `frozen_stages=1`
 # MMDetection's own files, and the kernel sizes of ECA on ResNet-50 in the released detectors (official code, README).
 FILES = {
     "faster_rcnn": ("_base_/models/faster-rcnn_r50_fpn", "5555"),
@@ -47,23 +48,23 @@ def detector(
         ValueError: there is no such backbone or attention.
         PapertrailError: MMDetection is missing.
     """
-    network = build.detector(model_of(name, backbone, attention, kernel, norm_eval=frozen), classes)
-    if frozen:
-        trunk = network.detector.backbone.network
-        for part in (trunk.stem, trunk.stages[0]):
-            part.requires_grad_(False)
-    return network
+    return build.detector(model_of(name, backbone, attention, kernel, frozen=frozen), classes)
 
 
 def model_of(
-    name: str, backbone: str, attention: str, kernel: str = "released", *, checkpoint: str | None = None, **options: Any
+    name: str,
+    backbone: str,
+    attention: str,
+    kernel: str = "released",
+    *,
+    frozen: bool = False,
+    checkpoint: str | None = None,
 ) -> dict[str, Any]:
     """The model dictionary of MMDetection behind `detector`.
 
     Args:
-        name, backbone, attention, kernel: as for `detector`.
+        name, backbone, attention, kernel, frozen: as for `detector`.
         checkpoint: "<slug>/<name>" of pinned weights of the backbone.
-        options: further ones of TapsBackbone.
 
     Raises:
         ValueError: there is no such backbone or attention.
@@ -74,7 +75,10 @@ def model_of(
     if kernel == "released":
         kernel = released if backbone == "resnet50" else "3357"
     args = {"kernel": kernel} if attention == "eca" else {}
-    return build.on_backbone(build.base_model(file), "eca_net", network, args, TAPS, checkpoint=checkpoint, **options)
+    return build.on_backbone(
+        build.base_model(file), "eca_net", network, args, TAPS,
+        checkpoint=checkpoint, norm_eval=frozen, frozen=FROZEN if frozen else (),
+    )  # fmt: skip
 
 
 def narrow_retinanet(

@@ -33,49 +33,31 @@
 # %%
 from __future__ import annotations
 
-import csv
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from torch import nn
 
 from papers.eca_net.model import PUBLISHED, ChannelAttention, kernel_size, kernel_sizes
 from shared import datasets
-from shared.checkpoints import cards, load_checkpoint
 from shared.figures import maps, plots, tables
-from shared.files import ROOT
-from shared.ledger import Entry, judge, load_claims
-from shared.ledger.claims import RunCheck
+from shared.figures.report import Report, note
+from shared.ledger import Entry
 from shared.ledger.evidence import arm_result
-from shared.ledger.intervals import welch
 from shared.ledger.judge import count_model, tool_count
 from shared.ledger.printed import parse_printed
-from shared.training.recipe import load_protocols
 
-PAPER = ROOT / "papers" / "eca_net"
-PROTOCOLS = load_protocols(PAPER / "params.yaml")
-claims = load_claims("eca_net")
-entries = judge("eca_net")
-shown: set[str] = set()
-plots.use_style()
+report = Report("eca_net")
+PAPER, PROTOCOLS = report.folder, report.protocols
 
 
 def of(*places: str) -> list[Entry]:
-    """The claims that stand in `places`; the end of the notebook shows those that nothing asked for."""
-    found = [entry for entry in entries if not {*places}.isdisjoint(entry.places) and entry.check != "run"]
-    shown.update(entry.id for entry in found)
-    return found
+    """The claims that stand in `places`, without those of runs: they have a section of their own."""
+    return [entry for entry in report.of(*places) if entry.check != "run"]
 
 
-def note(text: str) -> None:
-    """Show Markdown."""
-    display(Markdown(text))
-
-
-note(tables.verdict_line(entries) + "\n\n" + tables.overview(entries))
+note(tables.verdict_line(report.entries) + "\n\n" + tables.overview(report.entries))
 
 # %% [markdown]
 # ## What "FLOPs" are in tables 3 and 4
@@ -85,7 +67,7 @@ note(tables.verdict_line(entries) + "\n\n" + tables.overview(entries))
 
 # %%
 GIBI, GIGA = 2**30, 10**9
-printed = {entry.id: entry.says for entry in entries if entry.quantity == "macs"}
+printed = {entry.id: entry.says for entry in report.entries if entry.quantity == "macs"}
 ROWS = {
     "eca_resnet18": "code.eca-resnet18.macs",
     "eca_resnet34": "code.eca-resnet34.macs",
@@ -213,36 +195,8 @@ note("### Table 6\n\n" + tables.section(of("Table 6")))
 
 # %%
 LABELS = {"none": "without attention", "se": "SE", "eca": "ECA"}
-orderings = {claim.id: claim.check for claim in claims if isinstance(claim.check, RunCheck)}
-superseded = {card.supersedes for card in cards("eca_net")}
-current = [card for card in cards("eca_net") if card.name not in superseded]
-
-
-def curves(protocol: str, arm: str) -> np.ndarray | None:
-    """Test top-1 (seeds, epochs) of an arm: `mini` as run on this machine, others as pinned; None without any."""
-    if protocol == "mini":
-        file = PAPER / "runs" / protocol / arm / "curves.csv"
-        rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines())) if file.exists() else []
-    else:
-        mine = [card for card in current if (card.protocol, card.arm) == (protocol, arm)]
-        rows = [{"seed": card.seed, **row} for card in mine for row in card.curves]
-    seeds: dict[str, list[float]] = {}
-    for row in rows:
-        if "test_top1" in row:  # a detector's curves have none
-            seeds.setdefault(str(row["seed"]), []).append(float(row["test_top1"]))
-    return np.array(list(seeds.values())) if seeds else None
-
-
-for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
-    plan = PROTOCOLS[protocol]
-    found = {LABELS[arm]: values for arm in plan.arms if (values := curves(protocol, arm)) is not None}
-    note(f"`{protocol}`: {plan.what}." + ("" if found else " *Not here:* no run yet."))
-    if found:
-        figure, axes = plt.subplots(figsize=(5.4, 3.2))
-        plots.curve_band(axes, found)
-        axes.set(title=datasets.spec(plan.data).title, ylabel="test top-1, %")
-        axes.legend()
-        plt.show()
+for protocol in dict.fromkeys(check.protocol for check in report.orderings.values()):
+    report.show_curves(protocol, {arm: LABELS[arm] for arm in PROTOCOLS[protocol].arms})
 
 # %% [markdown]
 # Each claim about an ordering, with the criterion that was written before the run: the dot is the difference of mean
@@ -251,26 +205,7 @@ for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
 # left.
 
 # %%
-differences = []
-verdicts = {entry.id: entry.verdict for entry in entries}
-for name, check in orderings.items():
-    plan = PROTOCOLS[check.protocol]
-    first, second = (
-        arm_result("eca_net", check.protocol, plan, arm, check.metric) for arm in (check.better, check.than)
-    )
-    if first is not None and second is not None and min(len(first.values), len(second.values)) > 1:
-        gap = welch([*first.values.values()], [*second.values.values()])
-        label = f"{check.protocol}: {check.better} - {check.than}"
-        differences.append(plots.Difference(label, gap.mean, gap.low, gap.high, check.margin, verdicts[name]))
-if differences:
-    figure, axes = plt.subplots(figsize=(9.5, 0.8 + 0.42 * len(differences)))
-    plots.difference_intervals(axes, differences)
-    axes.set_xlabel("difference of top-1 or AP, points")
-    plt.show()
-else:
-    note("*Not here:* no arm has been trained here and none is pinned.")
-runs = [entry for entry in entries if entry.check == "run"]
-note(tables.section(runs))
+report.show_orderings("difference of top-1 or AP, points")
 
 # %% [markdown]
 # ## The weights of the channels
@@ -295,12 +230,10 @@ def weights(network: nn.Module, data: str) -> list[np.ndarray]:
 
 
 for arm in ("eca", "se"):
-    if not (PAPER / "checkpoints" / f"{arm}-small-0.json").exists():
-        note(
-            f"*Not here:* the checkpoint `eca_net/{arm}-small-0` is not pinned yet, so that this figure cannot be made."
-        )
+    loaded = report.checkpoint(f"{arm}-small-0")
+    if loaded is None:
         continue
-    network, card = load_checkpoint(f"eca_net/{arm}-small-0")
+    network, card = loaded
     figure, panels = plt.subplots(1, 3, figsize=(9.5, 2.6), sharey=True)
     for stage, (axes, omega) in enumerate(zip(panels, weights(network, card.data), strict=True), start=1):
         for name, values in zip(PICTURES, omega, strict=True):
@@ -322,7 +255,7 @@ for arm in ("eca", "se"):
 
 def small_points() -> list[plots.Point]:
     """Our own runs: one point for each arm of the small protocol that is pinned."""
-    params = {card.arm: card.params for card in current if card.protocol == "small"}
+    params = {card.arm: card.params for card in report.current if card.protocol == "small"}
     found = []
     for arm, label in LABELS.items():
         result = arm_result("eca_net", "small", PROTOCOLS["small"], arm)
@@ -353,6 +286,4 @@ plt.show()
 # Claims that stand in none of the places above, so that no claim is left out of this notebook.
 
 # %%
-rest = [entry for entry in entries if entry.id not in shown and entry.check != "run"]
-for place in tables.in_order({entry.where for entry in rest}):
-    note(f"### {place}\n\n" + tables.section([entry for entry in rest if entry.where == place]))
+report.show_rest()

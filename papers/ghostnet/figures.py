@@ -32,53 +32,31 @@
 # %%
 from __future__ import annotations
 
-import csv
 import functools
 import math
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
-from IPython.display import Markdown, display
 from matplotlib.axes import Axes
-from torch import Tensor, nn
+from torch import Tensor
 
 from papers.ghostnet import DEFAULTS, MODELS
 from papers.ghostnet.model import ghost_vgg16, theoretical_speed_up, vgg16
 from shared import datasets
-from shared.checkpoints import Card, cards, load_checkpoint
 from shared.figures import maps, plots, tables
-from shared.files import ROOT
-from shared.ledger import Claim, Entry, judge, load_claims
-from shared.ledger.claims import CountCheck, RunCheck
+from shared.figures.report import Report, note
+from shared.ledger import Claim
+from shared.ledger.claims import CountCheck
 from shared.ledger.evidence import arm_result
-from shared.ledger.intervals import welch
 from shared.ledger.printed import parse_printed
 from shared.measure import count
-from shared.training.recipe import load_protocols
 
-PAPER = ROOT / "papers" / "ghostnet"
-PROTOCOLS = load_protocols(PAPER / "params.yaml")
-claims = load_claims("ghostnet")
-entries = judge("ghostnet")
-shown: set[str] = set()
-plots.use_style()
+report = Report("ghostnet")
+PAPER, PROTOCOLS = report.folder, report.protocols
+of = report.of
 
-
-def of(*places: str) -> list[Entry]:
-    """The claims that stand in `places`; the end of the notebook shows those that nothing asked for."""
-    found = [entry for entry in entries if not {*places}.isdisjoint(entry.places)]
-    shown.update(entry.id for entry in found)
-    return found
-
-
-def note(text: str) -> None:
-    """Show Markdown."""
-    display(Markdown(text))
-
-
-note(tables.verdict_line(entries) + "\n\n" + tables.overview(entries))
+note(tables.verdict_line(report.entries) + "\n\n" + tables.overview(report.entries))
 
 # %% [markdown]
 # ## Table 2 and figure 1: is one map of a pair made from the other by a cheap operation?
@@ -97,13 +75,7 @@ note(tables.verdict_line(entries) + "\n\n" + tables.overview(entries))
 PICTURES = ("china.jpg", "flower.jpg")  # photographs that scikit-learn ships
 
 
-@functools.cache
-def pinned(name: str) -> tuple[nn.Module, Card] | None:
-    """A pinned checkpoint, or None and a line that says so."""
-    if (PAPER / "checkpoints" / f"{name}.json").exists():
-        return load_checkpoint(f"ghostnet/{name}")
-    note(f"*Not here:* the checkpoint `ghostnet/{name}` is not pinned yet, so that this figure cannot be made.")
-    return None
+pinned = functools.cache(report.checkpoint)  # says once what is missing
 
 
 def second_layer(name: str, picture: str) -> Tensor | None:
@@ -279,7 +251,7 @@ def draw_deviations(axes: Axes) -> None:
     """Counted over printed MACs, in per cent; both rounding rules for GhostNet."""
     cited = {entry.id for entry in of("Table 7", "Figure 6")}
     rows: dict[str, Claim] = {}
-    for claim in claims:
+    for claim in report.claims:
         if claim.id in cited and claim.quantity == "macs" and isinstance(claim.check, CountCheck):
             rows.setdefault(claim.row, claim)
     for place, claim in enumerate(rows.values()):
@@ -332,41 +304,8 @@ LABELS = {
     "ghost-vgg16-s4": "Ghost-VGG-16, s = 4",
     "vgg16-narrow": "VGG-16, fewer channels",
 }
-orderings = {claim.id: claim.check for claim in claims if isinstance(claim.check, RunCheck)}
-superseded = {card.supersedes for card in cards("ghostnet")}
-current = [card for card in cards("ghostnet") if card.name not in superseded]
-
-
-def arms(protocol: str) -> list[str]:
-    """The arms of a protocol that a claim compares."""
-    checks = [check for check in orderings.values() if check.protocol == protocol]
-    return list(dict.fromkeys(arm for check in checks for arm in (check.better, check.than)))
-
-
-def curves(protocol: str, arm: str) -> np.ndarray | None:
-    """Test top-1 (seeds, epochs) of an arm: `mini` as run on this machine, others as pinned; None without any."""
-    if protocol == "mini":
-        file = PAPER / "runs" / protocol / arm / "curves.csv"
-        rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines())) if file.exists() else []
-    else:
-        mine = [card for card in current if (card.protocol, card.arm) == (protocol, arm)]
-        rows = [{"seed": card.seed, **row} for card in mine for row in card.curves]
-    seeds: dict[str, list[float]] = {}
-    for row in rows:
-        seeds.setdefault(str(row["seed"]), []).append(float(row["test_top1"]))
-    return np.array(list(seeds.values())) if seeds else None
-
-
-for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
-    plan = PROTOCOLS[protocol]
-    found = {LABELS.get(arm, arm): values for arm in arms(protocol) if (values := curves(protocol, arm)) is not None}
-    note(f"`{protocol}`: {plan.what}." + ("" if found else " *Not here:* no run yet."))
-    if found:
-        figure, axes = plt.subplots(figsize=(5.4, 3.2))
-        plots.curve_band(axes, found)
-        axes.set(title=datasets.spec(plan.data).title, ylabel="test top-1, %")
-        axes.legend()
-        plt.show()
+for protocol in dict.fromkeys(check.protocol for check in report.orderings.values()):
+    report.show_curves(protocol, {arm: LABELS.get(arm, arm) for arm in report.arms(protocol)})
 
 # %% [markdown]
 # Each claim about an ordering, with the criterion that was written before the run: the dot is the difference of mean
@@ -374,26 +313,7 @@ for protocol in dict.fromkeys(check.protocol for check in orderings.values()):
 # supported when the whole bar lies to the right of its stroke, contradicted when it lies to the left.
 
 # %%
-differences = []
-verdicts = {entry.id: entry.verdict for entry in entries}
-for name, check in orderings.items():
-    plan = PROTOCOLS[check.protocol]
-    first, second = (
-        arm_result("ghostnet", check.protocol, plan, arm, check.metric) for arm in (check.better, check.than)
-    )
-    if first is not None and second is not None and min(len(first.values), len(second.values)) > 1:
-        gap = welch([*first.values.values()], [*second.values.values()])
-        label = f"{check.protocol}: {check.better} - {check.than}"
-        differences.append(plots.Difference(label, gap.mean, gap.low, gap.high, check.margin, verdicts[name]))
-if differences:
-    figure, axes = plt.subplots(figsize=(9.5, 0.8 + 0.42 * len(differences)))
-    plots.difference_intervals(axes, differences)
-    axes.set_xlabel("difference of top-1, points")
-    plt.show()
-else:
-    note("*Not here:* no arm has been trained here and none is pinned.")
-runs = [entry for entry in entries if entry.check == "run"]
-note(tables.section(runs))
+report.show_orderings("difference of top-1, points")
 
 # %% [markdown]
 # ## Accuracy against MACs: the paper's and ours
@@ -407,9 +327,9 @@ note(tables.section(runs))
 
 def small_points() -> list[plots.Point]:
     """Our own runs: one point for each arm of the small protocol that is pinned."""
-    macs = {card.arm: card.macs for card in current if card.protocol == "small"}
+    macs = {card.arm: card.macs for card in report.current if card.protocol == "small"}
     points = []
-    for arm in arms("small"):
+    for arm in report.arms("small"):
         result = arm_result("ghostnet", "small", PROTOCOLS["small"], arm)
         if result is not None:
             family = "Ghost-VGG-16" if arm.startswith("ghost") else "VGG-16"
@@ -436,7 +356,7 @@ else:
     panels[1].text(0.5, 0.5, "not here: no pinned run yet", ha="center", transform=panels[1].transAxes)
 plots.save_png(picture, PAPER / "accuracy_vs_macs.png")
 plt.show()
-note(tables.verdict_line([entry for entry in runs if entry.protocol == "small"]))
+note(tables.verdict_line([entry for entry in report.runs if entry.protocol == "small"]))
 
 # %% [markdown]
 # ## Everything else
@@ -444,6 +364,4 @@ note(tables.verdict_line([entry for entry in runs if entry.protocol == "small"])
 # Claims that stand in none of the places above, so that no claim is left out of this notebook.
 
 # %%
-rest = [entry for entry in entries if entry.id not in shown and entry.check != "run"]
-for place in tables.in_order({entry.where for entry in rest}):
-    note(f"### {place}\n\n" + tables.section([entry for entry in rest if entry.where == place]))
+report.show_rest()

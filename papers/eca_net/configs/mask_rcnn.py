@@ -12,7 +12,7 @@ model = model_of(
     os.environ.get("BACKBONE", "resnet50"),
     os.environ.get("ATTENTION", "eca"),
     checkpoint=trained,
-    norm_eval=trained is not None,
+    frozen=trained is not None,
 )
 
 with_masks = {"type": "LoadAnnotations", "with_bbox": True, "with_mask": True}

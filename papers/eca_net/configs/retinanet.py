@@ -12,5 +12,5 @@ model = model_of(
     os.environ.get("BACKBONE", "resnet50"),
     os.environ.get("ATTENTION", "eca"),
     checkpoint=trained,
-    norm_eval=trained is not None,
+    frozen=trained is not None,
 )
