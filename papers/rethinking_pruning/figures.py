@@ -172,7 +172,7 @@ plt.show()
 #
 # Of every seed its top-1 accuracy (small points), their mean and its 95 % interval. Dotted: the mean of the full
 # network. `mini` was run by the machine that made this notebook; of `digits`, `small` and `long` the pinned runs are
-# shown. `long` has four times the epochs of `small` for everything.
+# shown. `long` has three times the epochs of `small` for everything.
 
 # %%
 METHODS = {"l1": "filters by L1 norm", "thinet": "ThiNet", "regression": "regression", "soft": "soft filter pruning",
@@ -238,7 +238,6 @@ def side_by_side(protocol: str) -> None:
         axes.axis("off")
     for line in grid:
         line[0].set_ylabel("test top-1, %")
-    plt.tight_layout()
     plt.show()
 
 
