@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +31,10 @@ def export(ref: str, out: Path, form: Literal["onnx", "torch"]) -> float:
     """
     model, card = load_checkpoint(ref)
     images = noise(card.input, seed=1, count=3)
-    with contextlib.redirect_stdout(sys.stderr):  # the exporter reports its progress; stdout belongs to the result
+    # The exporter reports its progress; stdout belongs to the result. What it says of other packages is no news.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         content, found = _onnx(model, images) if form == "onnx" else _program(model, images)
     with torch.inference_mode():
         difference = float((found - model(images)).abs().max())
