@@ -180,7 +180,9 @@ METHODS = {"l1": "filters by L1 norm", "thinet": "ThiNet", "regression": "regres
            "low": "single weights, rate 0.01"}  # fmt: skip
 # Methods that are told how wide each layer is to be end with the same network, so that they share its scratch runs.
 STRUCTURE = {"thinet": "l1", "regression": "l1"}
-EXTRA = {"l1": {"tuned-l1-high": "fine-tuned\nat 0.1"}}
+HIGH, TICKET = "fine-tuned\nat 0.1", "winning\nticket"
+EXTRA = {"l1": {"tuned-l1-high": HIGH}}
+COLOURS = dict(zip([*WAYS.values(), HIGH, TICKET], plots.PALETTE, strict=False))
 OURS = ("mini", "digits", "small", "long")
 ORIGIN = {"slim": "sparse", "soft": "soft", "gate": "gated", "low": "base-low"}  # what was pruned; elsewhere `base`
 
@@ -208,7 +210,7 @@ def arms_of(method: str) -> dict[str, str]:
     trained = {
         f"{way}-{method if way == 'tuned' else STRUCTURE.get(method, method)}": name for way, name in WAYS.items()
     }
-    return trained | EXTRA.get(method, {}) | {f"ticket-{method}": "winning\nticket"}
+    return trained | EXTRA.get(method, {}) | {f"ticket-{method}": TICKET}
 
 
 def side_by_side(protocol: str) -> None:
@@ -227,8 +229,8 @@ def side_by_side(protocol: str) -> None:
     grid = plt.subplots(rows, columns, figsize=size, squeeze=False)[1]
     for axes, method in zip(grid.flat, methods, strict=False):
         shown = {label: one for arm, label in arms_of(method).items() if (one := result(protocol, arm)) is not None}
-        for place, one in enumerate(shown.values()):
-            point(axes, place, one, plots.PALETTE[place])
+        for place, (label, one) in enumerate(shown.items()):
+            point(axes, place, one, COLOURS[label])
         full = result(protocol, ORIGIN.get(method, "base"))
         if full is not None:
             axes.axhline(full.mean, color=plots.GREY, linestyle=":")
@@ -250,7 +252,7 @@ for protocol in OURS:
 # Zeros among single weights do not count. The picture of the README is the one of `long`.
 
 # %%
-SHAPES = {"base": "full"} | WAYS
+SHAPES = {"base": "full"} | WAYS | {"high": "fine-tuned at 0.1"}
 
 
 def size_and_accuracy(protocol: str, arm: str) -> dict[str, ArmResult]:
@@ -279,11 +281,11 @@ def scatter(protocol: str) -> plt.Figure | None:
     seen = set()
     for axes, what, label in ((panels[0], "macs", "multiply-adds, M"), (panels[1], "params", "parameters, M")):
         for arm, numbers in found.items():
-            way = next((way for way in SHAPES if arm.startswith(way)), None)
+            way = next((way for way in SHAPES if arm.startswith(way)), None) if not arm.endswith("-high") else "high"
             if way is None or arm.endswith("-low"):
                 continue  # tickets, and what they are compared with, have the size of the arms that are here
             method = next((method for method in METHODS if method in arm.split("-")), "")
-            seen.add(method)
+            seen |= {method, way}
             axes.errorbar([numbers[what].mean / 1e6], [numbers["top1"].mean], [half_interval(numbers["top1"])],
                           fmt=marks[way], color=colours.get(method, plots.GREY), capsize=3)  # fmt: skip
         axes.set_xlabel(label)
@@ -291,7 +293,8 @@ def scatter(protocol: str) -> plt.Figure | None:
         if method in seen:
             panels[1].plot([], [], "o", color=colours[method], label=label)
     for way, label in SHAPES.items():
-        panels[1].plot([], [], marks[way], color=plots.GREY, label=label)
+        if way in seen:
+            panels[1].plot([], [], marks[way], color=plots.GREY, label=label)
     panels[0].set(ylabel="test top-1, %", title=f"{protocol}: mean and 95 % interval")
     panels[1].legend(fontsize=8, bbox_to_anchor=(1.02, 1), loc="upper left")
     return figure
