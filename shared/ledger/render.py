@@ -6,9 +6,11 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from shared.checkpoints.card import cards
 from shared.detection.sets import any_spec
 from shared.errors import PapertrailError
 from shared.figures.tables import in_order, markdown_table, section
@@ -84,15 +86,26 @@ def _arm(slug: str, name: str, plan: Protocol, arm: str, metric: str, result: Ar
 
 
 def _cost(slug: str, name: str, plan: Protocol, arm: str) -> list[str]:
-    """Parameters and MACs of an arm; where pruning decided them, the mean over the seeds that were run."""
+    """Parameters and MACs of an arm; where pruning decided them, the mean over the seeds that were run.
+
+    A detector that cannot be built without MMDetection has those of its checkpoint.
+    """
     network, shape = plan.arms[arm], input_shape(plan)
     if network.of is not None:
         found = [arm_result(slug, name, plan, arm, metric) for metric in ("params", "macs")]
         return [f"{one.mean / 1e6:.{digits}f}M" if one else "" for one, digits in zip(found, (3, 2), strict=True)]
+    if plan.recipe.task == "detection" and find_spec("mmcv") is None:  # a paper that counts none is judged without it
+        for card in cards(slug):
+            if (card.protocol, card.arm) == (name, arm):
+                return _millions(card.params, card.macs)
     channels = {} if shape[0] == 3 else {"in_channels": shape[0]}
     cost = count_model(slug, network.builder, {**network.args, **channels}, shape, any_spec(plan.data).classes)
-    taps = f" + {cost.adder_taps / 1e6:.2f}M adder taps" if cost.adder_taps else ""
-    return [f"{cost.params / 1e6:.3f}M", f"{cost.macs / 1e6:.2f}M{taps}"]
+    params, macs = _millions(cost.params, cost.macs)
+    return [params, f"{macs} + {cost.adder_taps / 1e6:.2f}M adder taps" if cost.adder_taps else macs]
+
+
+def _millions(params: int, macs: int) -> list[str]:
+    return [f"{params / 1e6:.3f}M", f"{macs / 1e6:.2f}M"]
 
 
 def replications(slug: str, entries: Sequence[Entry]) -> str:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from shared.errors import PapertrailError
 from shared.files import ROOT
 from shared.ledger import Entry, judge, render
+from shared.paper import papers
 
 TEXT = "before\n<!-- papertrail:begin a -->\n<!-- papertrail:end a -->\nafter\n"
 FILE = Path("README.md")
@@ -91,3 +95,16 @@ def test_the_verdicts_add_up(entries: list[Entry]) -> None:
 def test_an_unknown_block_is_named(entries: list[Entry]) -> None:
     with pytest.raises(PapertrailError, match="no block `tabels`; there are verdicts"):
         render.render("ghostnet", "tabels", entries)
+
+
+def test_papers_whose_make_target_installs_no_mmcv_are_judged_and_rendered_without_it() -> None:
+    detecting = re.findall(r"papers/(\w+)", re.search(r"^DETECTING := .*", (ROOT / "Makefile").read_text(), re.M)[0])
+    code = (
+        "import sys; sys.modules['mmdet'] = sys.modules['mmcv'] = sys.modules['mmengine'] = None\n"
+        "from shared.ledger.render import stale\n"
+        "print([stale(slug) for slug in sys.argv[1:]])"
+    )
+    others = [slug for slug in papers() if slug not in detecting]
+    command = [sys.executable, "-c", code, *others]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{[[] for _ in others]}\n" and "ghostnet" in others, done.stderr
