@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from torch import nn
 
@@ -18,6 +20,7 @@ from shared.errors import UsageError
 
 Builder = Callable[..., nn.Module]
 IMAGENET = ((3, 224, 224), 1000)
+COLOUR_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,24 @@ def find_model(slug: str, name: str) -> Model:
         if name in stated:
             return stated[name]
     raise UsageError(f"papers/{slug}: no model `{name}`; there are {', '.join(models(slug))}")
+
+
+def build(slug: str, model: str, args: dict[str, Any], classes: int, channels: int = COLOUR_CHANNELS) -> nn.Module:
+    """A network of a paper; only images that are not in colour need a builder with `in_channels`.
+
+    Raises:
+        UsageError: no such builder, or an argument that it does not have; the message lists what there is.
+    """
+    builder = find_model(slug, model).build
+    parameters = inspect.signature(builder).parameters
+    extra = {} if channels == COLOUR_CHANNELS else {"in_channels": channels}
+    for name in (*args, *extra):
+        if name not in parameters:
+            raise UsageError(f"papers/{slug}: `{model}` takes no `{name}`; it takes {', '.join(parameters)}")
+    try:
+        return builder(**args, **extra, classes=classes)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"papers/{slug}: `{model}` cannot be built with {args}: {error}") from error
 
 
 def _modules(slug: str) -> Iterator[ModuleType]:

@@ -77,8 +77,7 @@ def count(
     """What a model costs: parameters, MACs, additions."""
     import torch
 
-    from shared.builders import find_model
-    from shared.checkpoints.load import build
+    from shared.builders import build, find_model
     from shared.measure import count as measured
 
     _package(paper)
@@ -109,7 +108,7 @@ def count(
         "activations": found.activations,
     }
     if tool is not None:
-        from shared.measure.tools import operations, parameters
+        from shared.measure.conventions import operations, parameters
 
         row[f"{tool}_params"] = parameters(network, tool)
         row[f"{tool}_macs"] = operations(network, shape, tool)

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from papers.ghostnet import MODELS, detectors
 from shared import cli, datasets, ledger
-from shared.checkpoints import card
-from shared.checkpoints.weights import save_weights
 from shared.console import settings_of, shape_of
 from shared.detection.sets import SETS
 from shared.errors import DataError, PapertrailError, UsageError
+from shared.weights import card
+from shared.weights.storage import save_weights
 
 from .shared.checkpoints.conftest import ARGS, make_run
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from shared.builders import models
+from shared.builders import build, models
 from shared.checkpoints import cards
-from shared.checkpoints.load import build
-from shared.compression.run import fast_check as compression_check
+from shared.compression.continued import fast_check as compression_check
 from shared.detection.standin import fast_check as detection_check
 from shared.files import ROOT
 from shared.ledger import VERDICTS, judge

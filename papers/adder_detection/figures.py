@@ -46,13 +46,14 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from shared import datasets
+from shared.builders import build
 from shared.checkpoints import Card
-from shared.checkpoints.load import build
 from shared.detection.sets import any_spec, detection_set
-from shared.figures import maps, plots, tables
+from shared.figures import maps, plots
 from shared.figures.boxes import show_detections
 from shared.figures.report import Report, note
 from shared.files import read_json
+from shared.ledger import tables
 from shared.ledger.evidence import arm_result
 from shared.ledger.judge import count_model
 from shared.ledger.printed import parse_printed

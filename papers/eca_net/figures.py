@@ -26,7 +26,7 @@
 # would do it where there is one.
 #
 # **Units.** The paper divides parameters by 2^20 and FLOPs by 2^30, and its FLOPs are what a tool counted; so are ours
-# beside them. Table 5 is in millions and billions, and by another tool. The rules stand in shared/measure/tools.py.
+# beside them. Table 5 is in millions and billions, and by another tool. The rules: shared/measure/conventions.py.
 #
 # This notebook reads results; it trains nothing.
 
@@ -41,9 +41,9 @@ from torch import nn
 
 from papers.eca_net.model import PUBLISHED, ChannelAttention, kernel_size, kernel_sizes
 from shared import datasets
-from shared.figures import maps, plots, tables
+from shared.figures import maps, plots
 from shared.figures.report import Report, note
-from shared.ledger import Entry
+from shared.ledger import Entry, tables
 from shared.ledger.evidence import arm_result
 from shared.ledger.judge import count_model, tool_count
 from shared.ledger.printed import parse_printed

@@ -44,9 +44,9 @@ from torch import Tensor
 from papers.ghostnet import DEFAULTS, MODELS
 from papers.ghostnet.model import ghost_vgg16, theoretical_speed_up, vgg16
 from shared import datasets
-from shared.figures import maps, plots, tables
+from shared.figures import maps, plots
 from shared.figures.report import Report, note
-from shared.ledger import Claim
+from shared.ledger import Claim, tables
 from shared.ledger.claims import CountCheck
 from shared.ledger.evidence import arm_result
 from shared.ledger.printed import parse_printed

@@ -41,12 +41,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.checkpoints.weights import load_weights
-from shared.figures import plots, tables
+from shared.figures import plots
 from shared.figures.report import Report, note
 from shared.files import read_json
-from shared.ledger import Entry
+from shared.ledger import Entry, tables
 from shared.ledger.evidence import REPEATED, ArmResult, arm_result
+from shared.weights.storage import load_weights
 
 report = Report("network_slimming")
 PAPER, PROTOCOLS = report.folder, report.protocols

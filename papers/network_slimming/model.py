@@ -18,7 +18,7 @@ from shared.baselines.densenet import DenseNet
 from shared.baselines.preact_resnet import PreactResNet
 from shared.baselines.vgg import VGG
 from shared.baselines.vgg_imagenet import ImageNetVGG
-from shared.compression.widths import parse_widths
+from shared.layers.widths import parse_widths
 
 MNIST_HIDDEN = (500, 300)
 MNIST_PIXELS = 28 * 28

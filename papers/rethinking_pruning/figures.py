@@ -45,14 +45,14 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from shared.checkpoints.weights import load_weights
-from shared.figures import plots, tables
+from shared.figures import plots
 from shared.figures.report import Report, note
 from shared.files import read_json
-from shared.ledger import Entry
+from shared.ledger import Entry, tables
 from shared.ledger.evidence import REPEATED, ArmResult, arm_result
 from shared.ledger.judge import count_model
 from shared.training.recipe import input_shape
+from shared.weights.storage import load_weights
 
 SLUG = "rethinking_pruning"
 report = Report(SLUG)

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from shared import datasets
+from shared.builders import build
 from shared.checkpoints.convert import convert
 from shared.checkpoints.evaluate import BATCH, accuracy
-from shared.checkpoints.load import build, fill
-from shared.checkpoints.weights import load_weights
 from shared.datasets.augment import Augment
 from shared.datasets.find import data_root
 from shared.errors import DataError, PapertrailError, exit_status
 from shared.files import sha256_file, write_json
+from shared.weights.storage import fill, load_weights
 
 SOURCE = "https://github.com/akamaster/pytorch_resnet_cifar10"
 FILES = {

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from shared.compression.widths import parse_widths
 from shared.layers.select import ChannelSelect
+from shared.layers.widths import parse_widths
 
 DENSE_BLOCKS = 3
 BOTTLENECK = 4  # channels of the 1x1 convolution for each channel that a layer adds

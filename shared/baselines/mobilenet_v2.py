@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from shared.compression.widths import parse_widths
 from shared.layers import Attention
 from shared.layers.conv import conv_bn, make_divisible
+from shared.layers.widths import parse_widths
 
 # Expansion t, output channels c, repeats n, stride s of the first block: table 2.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from shared.compression.widths import parse_widths
 from shared.layers.select import ChannelSelect
+from shared.layers.widths import parse_widths
 
 WIDTHS = (16, 32, 64)  # of the 3x3 convolutions, stage by stage
 EXPANSION = 4

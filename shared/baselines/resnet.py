@@ -12,9 +12,9 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from shared.compression.widths import parse_widths
 from shared.layers import Attention
 from shared.layers.conv import conv_bn
+from shared.layers.widths import parse_widths
 
 STAGE_WIDTHS = (64, 128, 256, 512)
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

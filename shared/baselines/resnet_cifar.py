@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.compression.widths import parse_widths
 from shared.layers import Attention
 from shared.layers.conv import conv_bn
+from shared.layers.widths import parse_widths
 
 WIDTHS = (16, 32, 64)
 

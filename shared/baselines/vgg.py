@@ -13,8 +13,8 @@ from itertools import chain
 
 from torch import Tensor, nn
 
-from shared.compression.widths import parse_widths
 from shared.layers.conv import conv_bn
+from shared.layers.widths import parse_widths
 
 # Output channels of the 3x3 convolutions, stage by stage; a 2x2 max pooling stands between two stages.
 STAGES = {

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from shared.baselines.vgg import STAGES
-from shared.compression.widths import parse_widths
+from shared.layers.widths import parse_widths
 
 HIDDEN = 4096
 POOLED = 7  # pixels a side of the maps that the hidden linear layers read, of 224 in the image

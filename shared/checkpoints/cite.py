@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shared.checkpoints.card import Card, find, read_card
 from shared.detection.sets import any_spec
 from shared.paper import Paper, load_paper
+from shared.weights.card import Card, find, read_card
 
 # Braces have names of their own because BibTeX counts them, escaped or not.
 SPECIAL = {

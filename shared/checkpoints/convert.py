@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.checkpoints.load import build, fill
-from shared.checkpoints.weights import is_pickle, load_weights, save_weights
+from shared.builders import build
 from shared.errors import PapertrailError, UsageError
 from shared.files import sha256_file
+from shared.weights.storage import fill, is_pickle, load_weights, save_weights
 
 
 def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: int, out: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from shared import datasets
-from shared.checkpoints.load import build, fill
-from shared.checkpoints.weights import load_weights
+from shared.builders import build
 from shared.datasets.augment import Augment
+from shared.weights.storage import fill, load_weights
 
 BATCH = 256
 

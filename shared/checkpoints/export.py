@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from shared.checkpoints.load import load_checkpoint, noise
 from shared.errors import PapertrailError
 from shared.files import atomic_write
+from shared.weights.load import load_checkpoint, noise
 
 TOLERANCE = 1e-4
 

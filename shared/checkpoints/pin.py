@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML, YAMLError
 
-from shared.checkpoints.card import LICENCE, Card, Golden, Record, cards, folder, headline, seal
-from shared.checkpoints.load import build, fill, noise
-from shared.checkpoints.weights import content_digest, load_weights, serialise
+from shared.builders import build
 from shared.errors import PapertrailError, UsageError
 from shared.files import atomic_write, read_json, sha256_file
 from shared.measure import count
 from shared.schema import validated
+from shared.weights.card import LICENCE, Card, Golden, Record, cards, folder, headline, seal
+from shared.weights.load import noise
+from shared.weights.storage import content_digest, fill, load_weights, serialise
 
 NOISE_SEED = 0
 LARGEST_IN_GIT = 5 * 1024 * 1024

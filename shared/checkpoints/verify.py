@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from shared import datasets
-from shared.checkpoints.card import Card, find, headline, headline_metric, pinned_names, read_card
 from shared.checkpoints.evaluate import accuracy
-from shared.checkpoints.load import noise, rebuild
-from shared.checkpoints.weights import content_digest, load_weights
 from shared.datasets.augment import Augment
 from shared.detection.sets import SETS, any_spec
 from shared.errors import DataError, PapertrailError
 from shared.measure import count
 from shared.training.recipe import DetectionRecipe
+from shared.weights.card import Card, find, headline, headline_metric, pinned_names, read_card
+from shared.weights.load import noise, rebuild
+from shared.weights.storage import content_digest, load_weights
 
 # Other kernels and memory layouts were seen to move logits by some 3e-6.
 LOGIT_TOLERANCE = 1e-4

@@ -16,15 +16,15 @@ def main() -> int:
 
 
 def _work(given: argparse.Namespace) -> None:
-    from shared.compression import run
+    from shared.compression import continued
     from shared.training.run import train_arm
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     if given.fast:
-        run.fast_check(given.paper, given.protocol, given.arm)
+        continued.fast_check(given.paper, given.protocol, given.arm)
     else:
-        train_arm(given.paper, given.protocol, given.arm, seed=given.seed, kind=run.continued)
+        train_arm(given.paper, given.protocol, given.arm, seed=given.seed, kind=continued.continued)
 
 
 if __name__ == "__main__":

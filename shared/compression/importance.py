@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.compression.widths import prunable_norms
 from shared.errors import PapertrailError
+from shared.layers.widths import prunable_norms
 
 Scores = dict[str, Tensor]  # name of a prunable layer: (channels,) float64
 

@@ -14,9 +14,9 @@ from shared import datasets
 from shared.compression import importance
 from shared.compression.branches import open_branches, without_branches
 from shared.compression.choose import Choice, global_threshold, per_layer
+from shared.compression.masks import apply_masks, magnitude_masks
 from shared.compression.reconstruction import reconstruct
 from shared.compression.surgery import masked, shrink
-from shared.compression.weights import apply_masks, magnitude_masks
 from shared.errors import UsageError
 from shared.training.recipe import Prune
 

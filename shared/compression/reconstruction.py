@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from shared.compression.choose import Choice, per_layer
 from shared.compression.surgery import masked, readers
-from shared.compression.widths import prunable_norms
 from shared.errors import PapertrailError
+from shared.layers.widths import prunable_norms
 
 LOCATIONS = 10  # sampled places of an image, as many as ThiNet's experiments have, and those of He et al.
 LEAST_PENALTY = 1e-5  # where the search of the LASSO begins, of the penalty that leaves no channel

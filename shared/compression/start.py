@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from shared import datasets
-from shared.checkpoints.load import build, fill
-from shared.checkpoints.weights import load_weights
+from shared.builders import build
+from shared.compression.masks import convolutions
 from shared.compression.prune import prune
 from shared.compression.surgery import masked
-from shared.compression.weights import convolutions
-from shared.compression.widths import prunable_norms
 from shared.errors import PapertrailError
 from shared.files import read_json
+from shared.layers.widths import prunable_norms
 from shared.training.recipe import Protocol, completed
+from shared.weights.storage import fill, load_weights
 
 
 @dataclasses.dataclass(frozen=True)

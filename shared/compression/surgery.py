@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch_pruning.dependency import Node
 
-from shared.compression.widths import prunable_norms
 from shared.errors import PapertrailError
 from shared.layers.select import ChannelSelect
 from shared.layers.shuffle import ChannelShuffle
+from shared.layers.widths import prunable_norms
 
 End = tuple[str, bool]  # a layer's name, and whether its outputs (or its inputs) are meant
 

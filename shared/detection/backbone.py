@@ -11,10 +11,10 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from shared.builders import find_model
-from shared.checkpoints.card import find, read_card
-from shared.checkpoints.load import build, load_checkpoint
+from shared.builders import build, find_model
 from shared.errors import PapertrailError
+from shared.weights.card import find, read_card
+from shared.weights.load import load_checkpoint
 
 
 @MODELS.register_module()

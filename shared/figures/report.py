@@ -14,9 +14,9 @@ from torch import nn
 
 from shared.checkpoints import Card, cards, load_checkpoint
 from shared.detection.sets import any_spec
-from shared.figures import plots, tables
+from shared.figures import plots
 from shared.files import ROOT
-from shared.ledger import Entry, judge, load_claims
+from shared.ledger import Entry, judge, load_claims, tables
 from shared.ledger.claims import RunCheck
 from shared.ledger.evidence import REPEATED, arm_result
 from shared.ledger.intervals import welch

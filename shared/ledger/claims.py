@@ -52,7 +52,7 @@ class CountCheck(Strict):
         input: (C, H, W), when not what the model was made for.
         classes: when not what the model was made for.
         convention: how the paper counts: one multiply-add is one MAC, or two operations; or as a tool does, whose rules
-            shared/measure/tools.py states.
+            shared/measure/conventions.py states.
         units: what K, M and G of the print are: powers of 1000, or of 1024.
         variant: arguments under which the count is what is printed: the evidence of a deviation's reason, counted
             each time.

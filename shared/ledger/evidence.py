@@ -6,10 +6,10 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.checkpoints.card import read_card
 from shared.errors import PapertrailError
 from shared.files import ROOT, read_json
 from shared.training.recipe import Protocol, completed
+from shared.weights.card import read_card
 
 Arguments = dict[str, bool | int | float | str]
 

@@ -22,7 +22,7 @@ from shared.ledger.evidence import REPEATED, arm_result
 from shared.ledger.intervals import decide, welch
 from shared.ledger.printed import Printed, parse_printed
 from shared.measure import Count, count
-from shared.measure.tools import Tool, operations, parameters
+from shared.measure.conventions import Tool, operations, parameters
 from shared.training.recipe import Protocol, load_protocols
 
 Verdict = Literal["exact", "within", "supported", "inconclusive", "deviates", "contradicted", "not attempted"]
@@ -156,7 +156,7 @@ def tool_count(
     shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
 ) -> Count:
-    """A network as a tool counts it (see shared/measure/tools.py): what it calls an operation stands for a MAC."""
+    """A network as a tool counts it (shared/measure/conventions.py): what it calls an operation stands for a MAC."""
     return _tool_count(slug, model, tuple(sorted(args.items())), tool, shape, classes)
 
 

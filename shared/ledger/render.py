@@ -10,17 +10,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from shared.checkpoints.card import cards
 from shared.detection.sets import any_spec
 from shared.errors import PapertrailError
-from shared.figures.tables import in_order, markdown_table, section
 from shared.files import ROOT, read_json, write_json, write_text
 from shared.ledger.claims import Claim, RunCheck, load_claims
 from shared.ledger.evidence import ArmResult, arm_result
 from shared.ledger.intervals import welch
 from shared.ledger.judge import VERDICTS, Entry, count_model, judge
+from shared.ledger.tables import in_order, markdown_table, section
 from shared.paper import load_paper, papers
 from shared.training.recipe import Protocol, input_shape, load_protocols
+from shared.weights.card import cards
 
 BLOCK = r"(<!-- papertrail:begin {name} -->\n)(?:.*?\n)??(<!-- papertrail:end {name} -->)"
 

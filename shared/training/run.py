@@ -27,15 +27,15 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from shared import datasets
-from shared.checkpoints.card import headline
-from shared.checkpoints.load import build
-from shared.checkpoints.weights import save_weights
+from shared.builders import build
 from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT, git_commit, lock_hash, read_json, sha256_file, write_json, write_text
 from shared.training.callbacks import Curves, SoftFilters
 from shared.training.recipe import Arm, Protocol, Recipe, classification, input_shape, load_protocol
 from shared.training.standin import stand_in
 from shared.training.task import ClassificationTask
+from shared.weights.card import headline
+from shared.weights.storage import save_weights
 
 FAST_STEPS = 2
 # Lightning's DDP starts the further processes of a run with this very command line; this tells them which seed it is.

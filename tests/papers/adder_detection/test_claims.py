@@ -16,7 +16,7 @@ from papers.adder_detection.detectors import MODELS
 from shared.ledger.claims import Claim, CountCheck, load_claims
 from shared.ledger.printed import parse_printed
 from shared.measure import count
-from shared.measure.tools import operations
+from shared.measure.conventions import operations
 
 WIDE = (3, 800, 1333)
 SQUARE = (3, 640, 640)

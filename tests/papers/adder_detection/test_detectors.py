@@ -14,12 +14,12 @@ pytest.importorskip("mmcv.ops")
 
 from papers.adder_detection.detectors import MODELS, NAMES
 from papers.adder_detection.switch import SWITCHES, ZOO
-from shared.checkpoints.card import cards
 from shared.detection.standin import two_steps
 from shared.errors import PapertrailError
 from shared.layers.adaptive import adaptive_gradients
 from shared.layers.adder import Adder2d
 from shared.measure import count
+from shared.weights.card import cards
 
 TINY: dict[str, Any] = {"depth": 18, "width": 0.1875, "channels": 32, "convs": 1}
 PARTS: dict[str, set[str]] = {

@@ -11,7 +11,7 @@ from torch import nn
 from papers.eca_net import MODELS
 from shared.ledger import Entry, judge
 from shared.ledger.printed import parse_printed
-from shared.measure.tools import operations, parameters
+from shared.measure.conventions import operations, parameters
 
 pytest.importorskip("mmcv.ops")
 

@@ -10,9 +10,8 @@ import torch
 from papers.ghostnet.model import GhostNet
 from papers.ghostnet.upstream import rename
 from shared.checkpoints.convert import convert
-from shared.checkpoints.load import fill
-from shared.checkpoints.weights import load_weights
 from shared.errors import PapertrailError
+from shared.weights.storage import fill, load_weights
 from tests.statistics import with_statistics
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from papers.network_slimming import DEFAULTS, MODELS
 from papers.network_slimming.model import initialise
-from shared.compression.widths import prunable_norms
+from shared.layers.widths import prunable_norms
 from shared.measure import Count, count
 
 # Widths of VGG-19 after the fourth of five prunings (supplement, table 5: "iter 5 trained").

@@ -15,8 +15,8 @@ from torch import nn
 from papers.rethinking_pruning import DEFAULTS, MODELS
 from shared.baselines import resnet
 from shared.compression.choose import per_layer
-from shared.compression.widths import widths_of
 from shared.files import ROOT
+from shared.layers.widths import widths_of
 from shared.ledger import Entry, judge
 from shared.ledger.printed import parse_printed
 from shared.measure import Count, count

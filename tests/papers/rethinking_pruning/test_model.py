@@ -13,8 +13,8 @@ from papers.rethinking_pruning import DEFAULTS, MODELS
 from papers.rethinking_pruning.model import REGRESSION_2X, RULES
 from shared.baselines.resnet import ResNet
 from shared.baselines.resnet_cifar import CifarResNet
-from shared.compression.widths import widths_of
 from shared.layers.select import ChannelSelect
+from shared.layers.widths import widths_of
 from shared.measure import Count, count
 
 

@@ -11,10 +11,10 @@ import torch
 
 from papers.rethinking_pruning import MODELS, upstream
 from shared.baselines.resnet_cifar import CifarResNet
-from shared.checkpoints.load import fill
 from shared.datasets.find import data_root
 from shared.errors import DataError, PapertrailError
 from shared.files import read_json, sha256_file
+from shared.weights.storage import fill
 
 
 def theirs(ours: CifarResNet, blocks: int) -> dict[str, torch.Tensor]:

@@ -17,8 +17,8 @@ from shared.baselines.resnet import plain as resnet_plain
 from shared.baselines.resnet_cifar import CifarResNet
 from shared.baselines.vgg import VGG, plain
 from shared.baselines.vgg_imagenet import ImageNetVGG
-from shared.compression.widths import prunable_norms, widths_of
 from shared.layers.select import ChannelSelect
+from shared.layers.widths import prunable_norms, widths_of
 
 # A builder, and how many of its norms can lose channels.
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], int]] = {

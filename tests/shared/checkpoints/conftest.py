@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from papers.ghostnet import MODELS
-from shared.checkpoints import card
-from shared.checkpoints.weights import save_weights
 from shared.datasets.augment import Augment
 from shared.files import sha256_file, write_json
+from shared.weights import card
+from shared.weights.storage import save_weights
 
 REF = "ghostnet/ghost-tiny-3"
 ARGS = {"width": 0.0625, "s": 2, "d": 3}

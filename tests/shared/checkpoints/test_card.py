@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shared.checkpoints.card import read_card
 from shared.checkpoints.pin import pin
 from shared.errors import PapertrailError
+from shared.weights.card import read_card
 
 from .conftest import make_run
 

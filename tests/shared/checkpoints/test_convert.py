@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from papers.ghostnet import MODELS
 from shared.checkpoints.convert import convert
 from shared.checkpoints.evaluate import accuracy, evaluate
-from shared.checkpoints.weights import load_weights, save_weights
 from shared.datasets.augment import Augment
 from shared.errors import PapertrailError, UsageError
+from shared.weights.storage import load_weights, save_weights
 
 from .conftest import ARGS
 

@@ -10,9 +10,9 @@ import torch
 from ruamel.yaml import YAML
 
 from papers.ghostnet import MODELS
-from shared.checkpoints.load import load_checkpoint
 from shared.checkpoints.pin import advice, pin
 from shared.errors import PapertrailError, UsageError
+from shared.weights.load import load_checkpoint
 
 from .conftest import ARGS, REF, make_run
 

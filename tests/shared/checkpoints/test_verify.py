@@ -7,13 +7,13 @@ import torch
 
 from papers.ghostnet import MODELS
 from shared import datasets
-from shared.checkpoints.card import read_card, seal
 from shared.checkpoints.evaluate import accuracy
 from shared.checkpoints.pin import pin
 from shared.checkpoints.verify import verify
 from shared.datasets import mnist5k
 from shared.datasets.augment import Augment
 from shared.errors import UsageError
+from shared.weights.card import read_card, seal
 
 from .conftest import ARGS, REF, make_run
 

@@ -15,10 +15,10 @@ from shared.baselines.preact_resnet import PreactResNet
 from shared.baselines.resnet import ResNet
 from shared.baselines.resnet_cifar import CifarResNet
 from shared.baselines.vgg import VGG
-from shared.compression.widths import parse_widths, prunable_norms
 from shared.layers.conv import conv_bn
 from shared.layers.select import ChannelSelect
 from shared.layers.shuffle import ChannelShuffle
+from shared.layers.widths import parse_widths, prunable_norms
 
 SHAPE = (3, 32, 32)
 GROUPS = 2

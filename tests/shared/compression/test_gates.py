@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from shared import datasets
 from shared.baselines.resnet_cifar import CifarResNet, plain
-from shared.checkpoints.load import build, fill
-from shared.checkpoints.weights import load_weights, save_weights
+from shared.builders import build
+from shared.compression.continued import ContinuedRun, continued
 from shared.compression.prune import Pruned, prune
-from shared.compression.run import ContinuedRun, continued
-from shared.compression.widths import widths_of
 from shared.errors import PapertrailError
 from shared.files import read_json, sha256_file, write_json
 from shared.layers.gates import gated_blocks
+from shared.layers.widths import widths_of
 from shared.measure import count
 from shared.training.optim import build_optimiser
 from shared.training.recipe import Optimiser, Protocol, Prune, Recipe
 from shared.training.run import Run, train_run
+from shared.weights.storage import fill, load_weights, save_weights
 
 from .networks import settled
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.compression import importance
-from shared.compression.widths import prunable_norms
 from shared.errors import PapertrailError
+from shared.layers.widths import prunable_norms
 from tests.shared.compression.networks import NETWORKS, SHAPE, settled
 
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from shared.checkpoints.weights import load_weights, save_weights
 from shared.compression.surgery import hold_channels, masked, shrink
-from shared.compression.widths import prunable_norms, widths_of
 from shared.errors import PapertrailError
 from shared.layers.conv import conv_bn
 from shared.layers.select import ChannelSelect
+from shared.layers.widths import prunable_norms, widths_of
 from shared.measure import count
+from shared.weights.storage import load_weights, save_weights
 from tests.shared.compression.networks import NETWORKS, SHAPE, Shuffled, draw_masks, live, settled
 
 every_network = pytest.mark.parametrize("kind", NETWORKS)

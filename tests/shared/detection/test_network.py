@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.checkpoints.card import cards
-from shared.checkpoints.load import build as build_network
+from shared.builders import build as build_network
 from shared.detection import build
 from shared.detection.network import PROPOSALS
 from shared.errors import PapertrailError
 from shared.measure import count
+from shared.weights.card import cards
 
 pytest.importorskip("mmcv.ops")
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor
 
-from shared.checkpoints.sparse import pack, unpack
-from shared.checkpoints.weights import content_digest
 from shared.errors import PapertrailError
+from shared.weights.packing import pack, unpack
+from shared.weights.storage import content_digest
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn]
 VALUES = st.one_of(st.just(0.0), st.just(0.0), st.sampled_from([-0.0, math.nan, math.inf, -math.inf, 1e-45, 1.5, -2.0]))

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from shared.figures.tables import beside, in_order, markdown_table, overview, reasons, section, verdict_line
 from shared.ledger import Entry
 from shared.ledger.judge import Verdict
+from shared.ledger.tables import beside, in_order, markdown_table, overview, reasons, section, verdict_line
 
 
 def entry(

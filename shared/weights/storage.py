@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
-from shared.checkpoints.sparse import pack, unpack
 from shared.errors import PapertrailError
 from shared.files import atomic_write
+from shared.weights.packing import pack, unpack
 
 # Bare pickles of protocols 2 to 5, and the archive that torch.save makes around one.
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -21,7 +21,7 @@ PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x0
 def serialise(state: dict[str, Tensor]) -> bytes:
     """The bytes of a safetensors file; without metadata, since equal tensors are to give equal bytes.
 
-    Tensors that are mostly zeros take the space of what is left of them (see `shared.checkpoints.sparse`).
+    Tensors that are mostly zeros take the space of what is left of them (see `shared.weights.packing`).
     """
     return save(pack({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
 
@@ -60,6 +60,21 @@ def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         return unpack(load(content))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # a damaged header fails in many ways
         raise PapertrailError(f"{path}: not a safetensors file ({error})") from error
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], source: Path) -> None:
+    """Put a state dictionary into a network; PapertrailError names the first tensor that is missing or does not fit."""
+    wanted = model.state_dict()
+    for name, tensor in wanted.items():
+        if name not in state:
+            raise PapertrailError(f"{source}: it has no tensor `{name}`, which the network needs")
+        if state[name].shape != tensor.shape:
+            found, expected = tuple(state[name].shape), tuple(tensor.shape)
+            raise PapertrailError(f"{source}: `{name}` has the shape {found}, the network's has {expected}")
+    for name in state:
+        if name not in wanted:
+            raise PapertrailError(f"{source}: the network has no tensor `{name}`")
+    model.load_state_dict(state)
 
 
 def content_digest(state: dict[str, Tensor]) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from shared.compression.widths import parse_widths, prunable_norms, widths_of
 from shared.errors import PapertrailError
+from shared.layers.widths import parse_widths, prunable_norms, widths_of
 from tests.shared.compression.networks import NETWORKS
 
 

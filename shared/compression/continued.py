@@ -13,16 +13,17 @@ import torch
 from torch import nn
 
 from shared import datasets
-from shared.checkpoints.load import build, fill
+from shared.builders import build
+from shared.compression.masks import hold_zeros, live_cost
 from shared.compression.prune import prune
 from shared.compression.start import Start, initial_state, load_start, redraw
 from shared.compression.surgery import hold_channels
-from shared.compression.weights import hold_zeros, live_cost
 from shared.errors import UsageError
 from shared.files import ROOT
 from shared.training.recipe import Protocol, Recipe
 from shared.training.run import Outcome, Run, device_name, protocol_with, two_steps
 from shared.training.task import ClassificationTask
+from shared.weights.storage import fill
 
 
 @dataclasses.dataclass(frozen=True)

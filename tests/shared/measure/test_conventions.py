@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from papers.eca_net import MODELS
 from shared.measure import count
-from shared.measure.tools import Tool, operations, parameters
+from shared.measure.conventions import Tool, operations, parameters
 
 IMAGENET = (3, 224, 224)
 

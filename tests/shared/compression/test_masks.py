@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from shared.compression.weights import apply_masks, hold_zeros, live_cost, magnitude_masks
+from shared.compression.masks import apply_masks, hold_zeros, live_cost, magnitude_masks
 from shared.errors import PapertrailError, UsageError
 from shared.measure import count
 

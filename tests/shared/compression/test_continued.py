@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from shared.checkpoints.load import build, fill
-from shared.checkpoints.weights import load_weights
-from shared.compression.run import ContinuedRun, continued, fast_check, stretched
+from shared.builders import build
+from shared.compression.continued import ContinuedRun, continued, fast_check, stretched
 from shared.errors import PapertrailError, UsageError
 from shared.files import read_json, write_json
 from shared.measure import count
 from shared.training import run as training
 from shared.training.recipe import Protocol, Recipe, Schedule
 from shared.training.run import Run, train_run
+from shared.weights.storage import fill, load_weights
 
 PAPER, NAME, WIDTH = "network_slimming", "tiny", 0.0625
 RECIPE: dict[str, Any] = {

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from shared.checkpoints.load import fill
-from shared.checkpoints.weights import content_digest, load_weights, save_weights
 from shared.errors import PapertrailError
 from shared.files import sha256_file
+from shared.weights.storage import content_digest, fill, load_weights, save_weights
 
 
 def state() -> dict[str, torch.Tensor]:
