@@ -1,0 +1,66 @@
+"""What a module imports, file by file, and a digest of it: which code can change a result.
+
+The import graph is read (by grimp) without importing anything. What the code finds by name alone, such as the package
+of a paper, is to be among the modules that the question starts from.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import grimp
+
+from shared.files import ROOT, lock_hash
+
+
+def imported(starts: Iterable[str]) -> tuple[str, ...]:
+    """The files, relative to the root, that importing these modules runs, in alphabetical order."""
+    graph = _graph()
+    found: set[str] = set()
+    for start in starts:
+        for name in {start, *graph.find_upstream_modules(start)}:
+            found |= {name, *_packages(name)}
+    return tuple(sorted(str(_file(name)) for name in found))
+
+
+def digest(starts: Iterable[str]) -> str:
+    """SHA-256 over what these modules import and over the lock: equal ones give equal runs on an equal machine.
+
+    Of a file its syntax tree counts, without docstrings, so that a comment, a sentence or a line break changes nothing.
+    """
+    whole = hashlib.sha256(lock_hash().encode())
+    for name in imported(starts):
+        whole.update(f"{name} {_tree(ROOT / name)}\n".encode())
+    return whole.hexdigest()
+
+
+@functools.cache
+def _tree(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            ast.get_docstring(node, clean=False) is not None
+        ):
+            del node.body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+@functools.cache
+def _graph() -> Any:
+    return grimp.build_graph("shared", "papers", cache_dir=None)
+
+
+def _packages(module: str) -> set[str]:
+    """Importing a module runs the packages that hold it."""
+    parts = module.split(".")
+    return {".".join(parts[:length]) for length in range(1, len(parts))}
+
+
+def _file(module: str) -> Path:
+    path = Path(*module.split("."))
+    return path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")
