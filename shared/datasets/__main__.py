@@ -1,4 +1,4 @@
-"""`python -m shared.datasets SET`: fetch and verify a data set, and write data/<set>/verified.json."""
+"""`python -m shared.datasets SET`: fetch, make and verify a data set, and write data/<set>/verified.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from shared.errors import UsageError, exit_status
 from shared.files import ROOT, write_json
 
-KEPT = ("name", "title", "fingerprint", "counts", "classes_counted")
+KEPT = ("name", "title", "layout", "fingerprint", "counts", "classes_counted", "annotations")
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def _prepare_named() -> None:
     from shared import datasets
 
     found = datasets.prepare(sys.argv[1])
-    write_json(ROOT / "data" / sys.argv[1] / "verified.json", {key: found[key] for key in KEPT})
+    write_json(ROOT / "data" / sys.argv[1] / "verified.json", {key: found[key] for key in KEPT if key in found})
 
 
 if __name__ == "__main__":

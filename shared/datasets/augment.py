@@ -6,6 +6,7 @@ augmented alike in every split into batches, on every device and on every rank.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from shared.datasets import rng
 from shared.schema import Strict
+
+ERASE_DRAWS = 10  # rectangles that are tried before an image is left whole
 
 
 class RandAugmentSpec(Strict):
@@ -48,6 +51,26 @@ class ColorJitterSpec(Strict):
     saturation: float = Field(0.0, ge=0, le=1)
 
 
+class EraseSpec(Strict):
+    """Random erasing (Zhong et al. 2020, algorithm 1): a rectangle of an image's pixels becomes 0, the mean.
+
+    Attributes:
+        probability: how often an image loses one.
+        area: of the rectangle, as a fraction of the image: [low, high].
+        aspect: the smallest height / width; the largest is its inverse.
+    """
+
+    probability: float = Field(gt=0, le=1)
+    area: tuple[float, float] = (0.02, 0.4)
+    aspect: float = Field(0.3, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> EraseSpec:
+        if not 0 < self.area[0] <= self.area[1] < 1:
+            raise ValueError("area must be [low, high] with 0 < low <= high < 1")
+        return self
+
+
 class EvalSpec(Strict):
     """The test-time view of images that differ in size: short side to `resize` pixels, then a central `crop`."""
 
@@ -59,19 +82,42 @@ class Augment(Strict):
     """What happens to an image between the data set and the network. Pixels are those of the data set's images.
 
     Training images pass through, in this order: random resized crop, pad and crop, flip, colour jitter, RandAugment,
-    normalisation, cutout, then mixup or cutmix (a fair coin for each batch when both are asked for).
+    normalisation, cutout, random erasing, then mixup or cutmix. `mixup` and `cutmix` are the parameters of their Beta
+    distributions, `mixup_probability` and `cutmix_probability` say how often a batch is mixed in this way: always where
+    one is asked for, and half of the time each where both are, unless the probabilities are stated.
     """
 
     pad_crop: int = Field(0, ge=0)
     flip: bool = False
     cutout: int = Field(0, ge=0)
     randaugment: RandAugmentSpec | None = None
+    erase: EraseSpec | None = None
     mixup: float = Field(0.0, ge=0)
+    mixup_probability: float | None = Field(None, gt=0, le=1)
     cutmix: float = Field(0.0, ge=0)
+    cutmix_probability: float | None = Field(None, gt=0, le=1)
     random_resized_crop: ResizedCropSpec | None = None
     color_jitter: ColorJitterSpec | None = None
     eval: EvalSpec | None = None
     normalisation: Literal["dataset"] = "dataset"
+
+    @model_validator(mode="after")
+    def _probabilities_add_up(self) -> Augment:
+        for way in ("mixup", "cutmix"):
+            if getattr(self, f"{way}_probability") is not None and not getattr(self, way):
+                raise ValueError(f"`{way}_probability` belongs to a `{way}` above 0")
+        if (self.mixup_probability is None) != (self.cutmix_probability is None) and self.mixup and self.cutmix:
+            raise ValueError("with mixup and cutmix together, state both probabilities or none")
+        if sum(self.mixing()) > 1:
+            raise ValueError("`mixup_probability` and `cutmix_probability` together must not exceed 1")
+        return self
+
+    def mixing(self) -> tuple[float, float]:
+        """How often a batch goes through mixup, and how often through cutmix."""
+        usual = 0.5 if self.mixup and self.cutmix else 1.0
+        stated = (self.mixup, self.mixup_probability), (self.cutmix, self.cutmix_probability)
+        first, second = ((usual if often is None else often) if strength else 0.0 for strength, often in stated)
+        return first, second
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -122,6 +168,31 @@ def cutout(images: Tensor, index: Tensor, *, size: int, seed: int, epoch: int) -
 
     hole = inside(height, draws[:, 0])[:, :, None] & inside(width, draws[:, 1])[:, None, :]
     return images * (~hole[:, None]).to(images.dtype)  # four times as fast as masked_fill
+
+
+def erase(images: Tensor, index: Tensor, *, recipe: EraseSpec, seed: int, epoch: int) -> Tensor:
+    """Set a random rectangle of some images (N, C, H, W) to zero; see `EraseSpec`.
+
+    Area and logarithm of the aspect are uniform, and so is the place among those where the rectangle lies within the
+    image. A rectangle that is longer than the image is drawn again, ERASE_DRAWS times at most.
+    """
+    count, _, height, width = images.shape
+    draws = rng.uniform(seed, epoch, index, 3 + 2 * ERASE_DRAWS, rng.ERASE)
+    area = (recipe.area[0] + (recipe.area[1] - recipe.area[0]) * draws[:, 3::2]) * (height * width)
+    aspect = torch.exp((2 * draws[:, 4::2] - 1) * -math.log(recipe.aspect))
+    tall, wide = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (tall <= height) & (wide <= width)
+    first = fits.to(torch.uint8).argmax(1, keepdim=True)  # 0 where none fits
+    tall, wide = tall.gather(1, first), wide.gather(1, first)
+    hit = (draws[:, 0] < recipe.probability) & fits.any(1)
+
+    def inside(length: int, size: Tensor, draw: Tensor) -> Tensor:
+        start = (draw[:, None] * (length - size + 1)).floor()
+        offset = torch.arange(length, device=images.device) - start
+        return (offset >= 0) & (offset < size)
+
+    hole = inside(height, tall, draws[:, 1])[:, :, None] & inside(width, wide, draws[:, 2])[:, None, :]
+    return images * (~(hole & hit.view(count, 1, 1))[:, None]).to(images.dtype)
 
 
 def color_jitter(images: Tensor, index: Tensor, *, jitter: ColorJitterSpec, seed: int, epoch: int) -> Tensor:

@@ -1,101 +1,79 @@
-"""Every data set by name, and what can be said about it on this machine."""
+"""Every data set by name: data/<set>/set.yaml states what it is, and names the module that reads it.
+
+That module has a function `reader(spec)`, whose answer has `locate()` (where each source is, or None) and `count()`
+(verify everything, and say what was counted): an ImageSet, or a DetectionSet where there are boxes. It is imported when
+the set is asked for, so that a run depends on the reader of its own data alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from shared.datasets import cifar, cifar_jpeg, fashion_mnist, imagenet, mnist5k
 from shared.datasets.augment import Augment
-from shared.datasets.find import find
-from shared.datasets.spec import SPLITS, DatasetSpec, Split, SplitName
+from shared.datasets.spec import DatasetSpec
 from shared.errors import UsageError
+from shared.files import ROOT, read_yaml
+from shared.schema import validated
 
 if TYPE_CHECKING:
-    from shared.datasets.encoded import Images
     from shared.datasets.memory import ImageDataModule
 
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set that the project knows.
-
-    `read` gives a split in memory, `images` a split of encoded images (for sets that a run decodes as it goes; `fixed`
-    when they are all of one size), `locate` where each of its sources is, or None.
-    """
-
-    spec: DatasetSpec
-    read: Callable[[SplitName], Split]
-    locate: Callable[[], dict[str, Path | None]] | None = None
-    images: Callable[[SplitName], Images] | None = None
-    fixed: bool = True
+FOLDER = ROOT / "data"
 
 
-DATASETS: dict[str, Dataset] = {
-    known.spec.name: known
-    for known in (
-        Dataset(mnist5k.SPEC, mnist5k.read, mnist5k.locate),
-        Dataset(fashion_mnist.SPEC, fashion_mnist.read, fashion_mnist.locate),
-        Dataset(cifar.CIFAR10, cifar.read_cifar10),
-        Dataset(cifar.CIFAR100, cifar.read_cifar100),
-        Dataset(cifar_jpeg.SPEC, cifar_jpeg.read, cifar_jpeg.locate),
-        Dataset(imagenet.IMAGENETTE, imagenet.read_imagenette, images=imagenet.imagenette_images),
-        Dataset(
-            imagenet.IMAGENET,
-            imagenet.read_sizes_differ,
-            imagenet.locate_imagenet,
-            images=imagenet.imagenet_images,
-            fixed=False,
-        ),
-        Dataset(imagenet.SAMPLE, imagenet.read_sizes_differ, images=imagenet.sample_images, fixed=False),
-    )
-}
+def names() -> list[str]:
+    """Every set, in alphabetical order."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/set.yaml"))
 
 
-def dataset(name: str) -> Dataset:
-    """The data set of that name; UsageError names the known ones."""
-    if name not in DATASETS:
-        raise UsageError(f"no data set {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name]
+def spec(name: str) -> DatasetSpec:
+    """What a set is; UsageError names the known sets, PapertrailError what is wrong in its set.yaml."""
+    path = FOLDER / name / "set.yaml"
+    if not path.is_file():
+        raise UsageError(f"no data set {name!r}; known: {', '.join(names())}")
+    return _read(path)
+
+
+@functools.cache
+def _read(path: Path) -> DatasetSpec:
+    content = read_yaml(path)
+    named = {"name": path.parent.name, **content} if isinstance(content, dict) else content
+    return validated(DatasetSpec, named, str(path))
+
+
+def module(name: str) -> str:
+    """The dotted name of the module that reads a set."""
+    return spec(name).reader
+
+
+def opened(name: str) -> Any:
+    """The ImageSet, or the DetectionSet, of that name."""
+    known = spec(name)
+    return importlib.import_module(known.reader).reader(known)
 
 
 def datamodule(
     name: str, *, batch_size: int, augment: Augment, seed: int, workers: int = 0, limit: int | None = None
 ) -> ImageDataModule:
-    """The Lightning data module of a set; see memory.ImageDataModule for the arguments."""
-    from shared.datasets.encoded import EncodedImages
-    from shared.datasets.memory import InMemory
-
-    known = dataset(name)
-    options: dict[str, Any] = {
-        "batch_size": batch_size, "augment": augment, "seed": seed, "workers": workers, "limit": limit,
-    }  # fmt: skip
-    if known.images:
-        return EncodedImages(known.spec, known.images, fixed=known.fixed, **options)
-    return InMemory(known.spec, known.read, **options)
+    """The Lightning data module of a set of labelled images; see memory.ImageDataModule for the arguments."""
+    if spec(name).boxes:
+        raise UsageError(f"{name}: has boxes, which a detector is trained on, and no label for an image")
+    return opened(name).datamodule(batch_size=batch_size, augment=augment, seed=seed, workers=workers, limit=limit)
 
 
 def describe(name: str) -> dict[str, Any]:
     """What a set is and where its sources are on this machine (looked for, not verified; see `prepare`)."""
-    known = dataset(name)
-    located = known.locate() if known.locate else {file.name: find(known.spec, file) for file in known.spec.files}
-    return known.spec.describe(located)
+    return spec(name).describe(opened(name).locate())
 
 
 def prepare(name: str) -> dict[str, Any]:
-    """Fetch a set where it has an address, verify every hash and count, and describe it.
+    """Fetch or make a set where that is possible, verify all of it, and describe it.
 
-    The result has `classes_counted` besides: the smallest and the largest class of each split. DataError when anything
-    is missing, damaged or not what the specification says.
+    The result has what was counted besides: `classes_counted`, the smallest and the largest class of each split, or
+    `annotations` where there are boxes. DataError when anything is missing, damaged or not what set.yaml says.
     """
-    known = dataset(name)
-    counted = {}
-    for split in SPLITS:
-        labels = (known.images or known.read)(split).labels
-        sizes = torch.bincount(labels, minlength=known.spec.classes)
-        counted[split] = {"smallest": int(sizes.min()), "largest": int(sizes.max())}
-    return {**describe(name), "classes_counted": counted}
+    counted = opened(name).count()
+    return describe(name) | counted

@@ -47,12 +47,10 @@ class Images:
 class EncodedImages(ImageDataModule):
     """A set whose images are decoded when they are used; `images` gives a split's."""
 
-    def __init__(
-        self, spec: DatasetSpec, images: Callable[[SplitName], Images], *, fixed: bool, **options: Any
-    ) -> None:
+    def __init__(self, spec: DatasetSpec, images: Callable[[SplitName], Images], **options: Any) -> None:
         super().__init__(spec, **options)
         self._images = images
-        if not fixed and not (self.augment.random_resized_crop and self.augment.eval):
+        if not spec.fixed and not (self.augment.random_resized_crop and self.augment.eval):
             raise UsageError(f"{spec.name}: its images differ in size: the recipe needs random_resized_crop and eval")
 
     def open(self, split: SplitName) -> Images:

@@ -123,6 +123,8 @@ class ImageDataModule(pl.LightningDataModule):
         images = ops.normalise(images, self.spec.mean, self.spec.std)
         if recipe.cutout:
             images = ops.cutout(images, index, size=recipe.cutout, **where)
+        if recipe.erase:
+            images = ops.erase(images, index, recipe=recipe.erase, **where)
         if recipe.mixup or recipe.cutmix:
             from shared.datasets.mixing import mix
 

@@ -54,15 +54,18 @@ def mix(
 ) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019) of a batch, one mixing weight for the batch.
 
-    The weight is drawn from Beta(a, a) with a = `recipe.mixup` or `recipe.cutmix`; when both are above zero a fair coin
-    decides between them.
+    The weight is drawn from Beta(a, a) with a = `recipe.mixup` or `recipe.cutmix`. Which of them, or none, is drawn by
+    the recipe's probabilities.
 
     Returns:
         Images (N, C, H, W), and probabilities float32 (N, classes), each row of sum one.
     """
     with _seeded(seed, epoch, index):
-        cut = recipe.mixup == 0 or (recipe.cutmix > 0 and bool(torch.rand(()) < 0.5))
-        if cut:
+        by_mixup, by_cutmix = recipe.mixing()
+        draw = 0.0 if 1.0 in (by_mixup, by_cutmix) else float(torch.rand(()))
+        if draw >= by_mixup + by_cutmix:
+            return images, one_hot(labels, classes).to(torch.float32)
+        if draw < by_cutmix:
             cutmix = RandomCutMixV2(
                 beta=recipe.cutmix, same_on_batch=True, data_keys=["input", "class"], use_correct_lambda=True
             )

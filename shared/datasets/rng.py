@@ -15,7 +15,7 @@ _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
 
 # One stream for each use, so that two uses never share a number.
-ORDER, CROP, FLIP, CUTOUT, JITTER, RESIZED_CROP, BATCH = range(7)
+ORDER, CROP, FLIP, CUTOUT, JITTER, RESIZED_CROP, BATCH, ERASE = range(8)
 
 
 def _signed(value: int) -> int:

@@ -1,35 +1,46 @@
-"""What a data set is: its source, its terms, its counts, and the two tensors of a split."""
+"""What a data set is, as data/<set>/set.yaml states it, and the two tensors of a split."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from shared.errors import DataError
+from shared.schema import Strict
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
-@dataclass(frozen=True)
-class SourceFile:
+class SourceFile(Strict):
     """A file that must be found and verified before anything is read from it.
 
     `sha256` is the pinned hash, or `md5` where only the publisher's own is known; a file without `url` is not fetched.
-    `size` is in bytes, where it is known.
+    `size` is in bytes, where it is known. `repacked` is the SHA-256 of the same content compressed again, as a
+    distribution's package has it.
     """
 
     name: str
-    sha256: str | None = None
-    md5: str | None = None
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
     url: str | None = None
-    size: int | None = None
+    size: PositiveInt | None = None
+    repacked: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _pinned(self) -> SourceFile:
+        if (self.sha256 is None) == (self.md5 is None):
+            raise ValueError("give either `sha256` or `md5`")
+        return self
 
     @property
     def pin(self) -> str:
@@ -37,32 +48,76 @@ class SourceFile:
         return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}"
 
 
-@dataclass(frozen=True)
-class DatasetSpec:
-    """A data set as the project uses it.
+class BoxSplit(Strict):
+    """The files of a split with boxes, by their paths from the set's root.
 
-    `shape` is (C, H, W), the usual crop when the images differ in size. `mean` and `std` are per channel, in 0..1
-    units, of the training split (`note` says when they are not). `obtain` tells a person how to get what is missing.
-    `digest` identifies the content when several sources must agree on it; the fingerprint is then that of the digest
-    and not of the files.
+    `annotations` is COCO's one JSON file, or VOC's lists of names. `images` is the folder with COCO's images; VOC's
+    stand beside the lists. `boxes` counts the objects, ignored ones too; None where we have not seen the files
+    ourselves.
+    """
+
+    annotations: tuple[str, ...]
+    images: str = ""
+    boxes: int | None = None
+
+
+class Boxes(Strict):
+    """How a set with boxes lies on the disk.
+
+    Attributes:
+        layout: whose files, and whose metric.
+        root: the folder by which the set's root is known: the root holds it.
+        home: for a set that is made here: the data/<home>/raw that it is made in.
+        splits: the files of each split.
+        flat: COCO annotations of the official files that have no area; they are left out.
+    """
+
+    layout: Literal["coco", "voc"]
+    root: str
+    home: str | None = None
+    splits: dict[SplitName, BoxSplit]
+    flat: frozenset[int] = frozenset()
+
+
+class DatasetSpec(Strict):
+    """A data set as the project uses it: its folder's name, and what its set.yaml says.
+
+    `reader` is the module that reads it, `shape` is (C, H, W), the usual crop when the images differ in size (`fixed`
+    is then false). `mean` and `std` are per channel, in 0..1 units, of the training split (`note` says when they are
+    not). `obtain` tells a person how to get what is missing. `digest` identifies the content when several sources must
+    agree on it; the fingerprint is then that of the digest and not of the files. `boxes` is there when objects are
+    annotated.
     """
 
     name: str
     title: str
-    classes: int
-    shape: tuple[int, int, int]
-    counts: dict[str, int]
+    reader: str
+    classes: PositiveInt
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    fixed: bool = True
+    counts: dict[SplitName, PositiveInt]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
-    licence: str
+    terms: str
     files: tuple[SourceFile, ...]
     obtain: str
-    bibtex: str
     note: str
     leakage: str
-    digest: str | None = None
-    labels: tuple[str, ...] = field(default=(), repr=False)
+    bibtex: str
+    digest: Sha256 | None = None
+    labels: tuple[str, ...] = Field(default=(), repr=False)
+    boxes: Boxes | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetSpec:
+        if set(self.counts) != set(SPLITS) or (self.boxes and set(self.boxes.splits) != set(SPLITS)):
+            raise ValueError("both splits, `train` and `test`, are to be stated")
+        if not len(self.mean) == len(self.std) == self.shape[0]:
+            raise ValueError("`mean` and `std` need one number for each channel of `shape`")
+        if self.labels and len(set(self.labels)) != self.classes:
+            raise ValueError(f"`labels` are {len(set(self.labels))} different names for {self.classes} classes")
+        return self
 
     @property
     def fingerprint(self) -> str:
@@ -76,12 +131,13 @@ class DatasetSpec:
             "name": self.name,
             "title": self.title,
             "source": self.source,
-            "licence": self.licence,
+            "terms": self.terms,
             "classes": self.classes,
             "shape": list(self.shape),
             "counts": self.counts,
+            **({"layout": self.boxes.layout} if self.boxes else {}),
             "fingerprint": self.fingerprint,
-            "files": [asdict(file) for file in self.files],
+            "files": [file.model_dump() for file in self.files],
             "found": {place: str(path) for place, path in located.items() if path},
             "missing": [place for place, path in located.items() if path is None],
             "obtain": self.obtain,
@@ -102,7 +158,7 @@ class Split:
         return len(self.labels)
 
 
-def check_split(spec: DatasetSpec, split: str, data: Split, where: str) -> Split:
+def check_split(spec: DatasetSpec, split: SplitName, data: Split, where: str) -> Split:
     """Return `data` when it is what `spec` promises; DataError names `where` (a file) and what is wrong with it."""
     check_labels(spec, split, data.labels, where)
     shape, kind = tuple(data.images.shape[1:]), data.images.dtype
@@ -113,7 +169,7 @@ def check_split(spec: DatasetSpec, split: str, data: Split, where: str) -> Split
     return data
 
 
-def check_labels(spec: DatasetSpec, split: str, labels: Tensor, where: str) -> None:
+def check_labels(spec: DatasetSpec, split: SplitName, labels: Tensor, where: str) -> None:
     """DataError when the split is empty, a label is out of range, a class is missing or the count is wrong."""
     remedy = spec.obtain
     if len(labels) == 0:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 
+from shared.datasets.find import obtain
+from shared.datasets.spec import DatasetSpec
+from shared.detection.boxes import DetectionSet
 from shared.errors import DataError
 from shared.files import sha256_file
+
+
+def reader(spec: DatasetSpec) -> DetectionSet:
+    """A set that comes in one archive."""
+    return DetectionSet(spec, functools.partial(make, spec), digest)
+
+
+def make(spec: DatasetSpec, folder: Path) -> None:
+    """Unpack the set's archive into an empty folder."""
+    unpack(obtain(spec, spec.files[0]), folder)
 
 
 def unpack(archive: Path, target: Path, names: dict[str, str] | None = None) -> None:

@@ -18,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from shared import datasets
 from shared.datasets import mnist5k, rng
-from shared.datasets.spec import SPLITS, SplitName
+from shared.datasets.spec import SPLITS, DatasetSpec, SplitName
 from shared.detection import coco, voc
 from shared.detection.annotations import check_pixels, check_present
+from shared.detection.boxes import DetectionSet
 
 SEED = 0
 SIDE = 128  # of a scene, in pixels
@@ -69,9 +71,14 @@ class Draws:
         return low + (next(self.left) * (high - low + 1) >> 24)
 
 
+def reader(spec: DatasetSpec) -> DetectionSet:
+    """The scenes in the layout that the set has; both are made at once."""
+    return DetectionSet(spec, write, digest)
+
+
 def scenes(split: SplitName) -> list[Scene]:
     """The scenes of a split. Its digits come from the same split of mnist5k, each once before any comes again."""
-    digits, epoch = mnist5k.read(split), SPLITS.index(split)
+    digits, epoch = mnist5k.read(datasets.spec("mnist5k"), split), SPLITS.index(split)
     order = rng.permutation(SEED, epoch, len(digits)).tolist()
     images, labels = digits.images[:, 0].numpy().astype(np.int64), digits.labels.tolist()
     made, used = [], 0

@@ -2,9 +2,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from shared import datasets
 from shared.datasets import augment as ops
 from shared.datasets import rng
-from shared.datasets.augment import Augment, ColorJitterSpec
+from shared.datasets.augment import Augment, ColorJitterSpec, EraseSpec
 
 
 def some_images(count: int = 24, channels: int = 3, height: int = 9, width: int = 11) -> torch.Tensor:
@@ -118,3 +119,37 @@ def test_impossible_settings_are_refused_by_name(values, key):
     with pytest.raises(ValidationError) as error:
         Augment.model_validate(values)
     assert ".".join(str(part) for part in error.value.errors()[0]["loc"]) == key
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (12, 40)])
+def test_erasing_takes_one_rectangle_of_the_stated_size_from_the_stated_share(height, width):
+    recipe = EraseSpec(probability=0.4, area=(0.1, 0.3), aspect=0.5)
+    images, index = torch.ones(2000, 3, height, width), torch.arange(2000)
+    out = ops.erase(images, index, recipe=recipe, seed=1, epoch=2)
+    hit = (out == 0).flatten(1).any(1)
+    assert 0.36 < float(hit.float().mean()) < 0.44
+    seen, centres = [], []
+    for image in out[hit]:
+        assert bool((image == image[0]).all()), "every channel loses the same place"
+        rows, columns = (image[0] == 0).nonzero().unbind(1)
+        high, wide = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+        assert len(rows) == high * wide, "a rectangle"
+        seen.append((high * wide / (height * width), high / wide))
+        centres.append(((float(rows.float().mean()) + 0.5) / height, (float(columns.float().mean()) + 0.5) / width))
+    areas, aspects = torch.tensor(seen).unbind(1)
+    assert 0.07 < float(areas.min()) < 0.13 and 0.25 < float(areas.max()) < 0.34  # sides are whole pixels
+    assert 0.4 < float(aspects.min()) < 0.8 and float(aspects.max()) < 2.5
+    assert torch.allclose(torch.tensor(centres).mean(0), torch.tensor(0.5), atol=0.02)
+    again = ops.erase(images[5:9], index[5:9], recipe=recipe, seed=1, epoch=2)
+    assert torch.equal(again, out[5:9]), "alike in any batch"
+    assert not torch.equal(ops.erase(images, index, recipe=recipe, seed=1, epoch=3), out)
+
+
+def test_a_recipe_erases_after_the_normalisation():
+    spec = datasets.spec("mnist5k")
+    module = datasets.datamodule(
+        "mnist5k", batch_size=4, augment=Augment(erase=EraseSpec(probability=1, area=(0.5, 0.5), aspect=1)), seed=0
+    )
+    images, labels = torch.full((4, *spec.shape), 255, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
+    out, _ = module.transform((images, labels, torch.arange(4)), training=True)
+    assert len(out.unique()) == 2 and 0 in out.unique() and abs(float((out == 0).float().mean()) - 0.5) < 0.03

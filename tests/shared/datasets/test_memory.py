@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -9,7 +7,7 @@ from shared.datasets import Augment, Split, datamodule, spec
 from shared.datasets.memory import InMemory
 from shared.errors import DataError, UsageError
 
-SPEC = dataclasses.replace(spec("mnist5k"), counts={"train": 50, "test": 20}, shape=(1, 8, 8))
+SPEC = spec("mnist5k").model_copy(update={"counts": {"train": 50, "test": 20}, "shape": (1, 8, 8)})
 AUGMENT = Augment(pad_crop=2, flip=True, cutout=3)
 
 
@@ -105,7 +103,7 @@ def test_settings_that_do_not_fit_the_set_are_refused():
         module(augment=Augment.model_validate({"random_resized_crop": {"size": 8}}))
     with pytest.raises(UsageError, match="colour"):
         module(augment=Augment.model_validate({"randaugment": {"n": 1, "m": 5}}))
-    with pytest.raises(UsageError, match="known: mnist5k"):
+    with pytest.raises(UsageError, match="known: cifar10"):
         datamodule("mnist", batch_size=8, augment=Augment(), seed=0)
 
 

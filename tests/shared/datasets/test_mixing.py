@@ -63,3 +63,41 @@ def test_the_global_generator_is_restored():
     mixing.mix(IMAGES, LABELS, INDEX, Augment(mixup=0.2, cutmix=1.0), 5, seed=0, epoch=0)
     mixing.rand_augment(IMAGES, INDEX, RandAugmentSpec(n=1, m=5), seed=0, epoch=0)
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shares"),
+    [
+        (Augment(mixup=1.0), (1.0, 0.0)),
+        (Augment(mixup=1.0, mixup_probability=0.3), (0.3, 0.0)),
+        (Augment(cutmix=1.0, cutmix_probability=0.5), (0.0, 0.5)),
+        (Augment(mixup=1.0, cutmix=1.0), (0.5, 0.5)),
+        (Augment(mixup=1.0, cutmix=1.0, mixup_probability=0.2, cutmix_probability=0.7), (0.2, 0.7)),
+    ],
+)
+def test_batches_are_mixed_as_often_as_the_recipe_says(recipe, shares):
+    images, labels = mixing_input()
+    counts = {"mixup": 0, "cutmix": 0, "plain": 0}
+    for epoch in range(200):
+        mixed, targets = mixing.mix(images, labels, torch.arange(8), recipe, 2, seed=0, epoch=epoch)
+        if torch.equal(mixed, images):
+            counts["plain"] += 1
+            assert torch.equal(targets, torch.nn.functional.one_hot(labels, 2).float())
+        else:
+            counts["cutmix" if set(mixed.unique().tolist()) <= {0.0, 1.0} else "mixup"] += 1
+    # Half of all mixings pair images of one class alone or keep all: a batch of eight shows nearly all of them.
+    for way, share in zip(("mixup", "cutmix"), shares, strict=True):
+        assert abs(counts[way] / 200 - share) < 0.12, counts
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mixup_probability": 0.5}, "belongs to a `mixup` above 0"),
+        ({"mixup": 1, "cutmix": 1, "mixup_probability": 0.5}, "both probabilities or none"),
+        ({"mixup": 1, "cutmix": 1, "mixup_probability": 0.6, "cutmix_probability": 0.6}, "must not exceed 1"),
+    ],
+)
+def test_probabilities_that_cannot_be_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Augment(**values)

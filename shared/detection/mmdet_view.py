@@ -12,7 +12,7 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 
 from shared.datasets.spec import SplitName
-from shared.detection.sets import detection_set
+from shared.detection.boxes import detection_set
 
 
 @DATASETS.register_module()

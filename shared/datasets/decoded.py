@@ -1,0 +1,136 @@
+"""Sets that take long to decode: decoded once, then kept as uint8 in data/<set>/raw with hashes of their own.
+
+A set may come in several forms. The digest in its set.yaml is over what all of them carry, in one order, so that they
+must agree; it is checked whenever a set is decoded, and what is kept names the digest that it was checked against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from shared.datasets.encoded import to_tensor
+from shared.datasets.find import raw_folder
+from shared.datasets.spec import SPLITS, DatasetSpec, Split, SplitName, check_labels, check_split
+from shared.errors import DataError
+from shared.files import atomic_write, read_json, write_json
+
+Encoded = tuple[Sequence[bytes], Tensor]  # files, and labels int64 (N,)
+
+
+def kept(spec: DatasetSpec, split: SplitName) -> Path:
+    """Where a split is kept, once it was decoded: the images, then the labels, as NumPy writes arrays."""
+    return raw_folder(spec.name) / f"decoded-{split}.npy"
+
+
+def located(spec: DatasetSpec, source: Path | None, what: str) -> dict[str, Path | None]:
+    """What is kept, when it is there, otherwise the source, by their names; `what` names a source that is missing."""
+    paths = [kept(spec, split) for split in SPLITS]
+    if all(path.is_file() for path in paths):
+        return {path.name: path for path in paths}
+    return {source.name if source else what: source}
+
+
+def read(spec: DatasetSpec, split: SplitName, decode: Callable[[], Mapping[SplitName, Split]]) -> Split:
+    """A split from what is kept; `decode` gives both splits, checked against the digest, when nothing is."""
+    path, record = kept(spec, split), _record(spec)
+    if not path.is_file():
+        keep(spec, decode())
+    remedy = f"delete {path.parent}/decoded*, then: {spec.obtain}"
+    expected = read_json(record) if record.is_file() else {}
+    if expected.get("digest") != spec.digest:
+        raise DataError(f"{record}: missing or of another version; {remedy}")
+    try:
+        with path.open("rb") as file:
+            images, labels = (torch.from_numpy(np.load(file, allow_pickle=False)) for _ in range(2))
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path}: not readable ({error}); {remedy}") from error
+    data = Split(images, labels.to(torch.int64))
+    if _hash(data) != expected["sha256"].get(split):
+        raise DataError(f"{path}: its content is not what was written; {remedy}")
+    return check_split(spec, split, data, str(path))
+
+
+def keep(spec: DatasetSpec, splits: Mapping[SplitName, Split]) -> None:
+    """Write a record of the set's digest and of the hash of each split, then both splits.
+
+    In this order, whoever finds the arrays finds their hashes as well.
+    """
+    hashes = {split: _hash(data) for split, data in splits.items()}
+    write_json(_record(spec), {"digest": spec.digest, "sha256": hashes})
+    for split, data in splits.items():
+        with atomic_write(kept(spec, split), "wb") as stream:
+            for array in (data.images.contiguous(), data.labels.to(torch.uint8)):
+                np.save(stream, array.numpy(), allow_pickle=False)
+
+
+def _hash(*splits: Split) -> str:
+    """SHA-256 over splits: of each its size, its labels and its pixels, a byte each."""
+    total = hashlib.sha256()
+    for data in splits:
+        total.update(f"{len(data)}\n".encode())
+        total.update(data.labels.to(torch.uint8).numpy().data)
+        total.update(data.images.contiguous().numpy().data)
+    return total.hexdigest()
+
+
+def _record(spec: DatasetSpec) -> Path:
+    return raw_folder(spec.name) / "decoded.json"
+
+
+def check_digest(spec: DatasetSpec, found: str, where: str) -> None:
+    """DataError when the content of `where` has not the digest of the set."""
+    if found != spec.digest:
+        raise DataError(f"{where}: the content's digest is {found}, not {spec.digest}; delete it, then: {spec.obtain}")
+
+
+def digest_of_pixels(splits: Mapping[SplitName, Split]) -> str:
+    """SHA-256 over both splits, training first: of each its size, its labels and its pixels, a byte each."""
+    return _hash(*(splits[split] for split in SPLITS))
+
+
+def digest_of_files(encoded: Mapping[SplitName, Encoded]) -> str:
+    """SHA-256 over the files in their order: of each, its split, its label and the SHA-256 of its bytes."""
+    total = hashlib.sha256()
+    for split in SPLITS:
+        files, labels = encoded[split]
+        for data, label in zip(files, labels.tolist(), strict=True):
+            total.update(f"{split} {label} {hashlib.sha256(data).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def from_files(spec: DatasetSpec, encoded: Mapping[SplitName, Encoded], where: str) -> dict[SplitName, Split]:
+    """The pixels of files whose labels and digest are what the set's are; DataError names `where` otherwise."""
+    for split in SPLITS:
+        check_labels(spec, split, encoded[split][1], where)
+    check_digest(spec, digest_of_files(encoded), where)
+    return {split: decode(spec, encoded[split], where) for split in SPLITS}
+
+
+def decode(spec: DatasetSpec, encoded: Encoded, where: str) -> Split:
+    """The pixels of image files, in RGB."""
+    files, labels = encoded
+    images = torch.empty((len(files), *spec.shape), dtype=torch.uint8)
+    for place, data in enumerate(files):
+        images[place] = decode_one(spec, io.BytesIO(data), where)
+    return Split(images, labels)
+
+
+def decode_one(spec: DatasetSpec, file: BinaryIO | Path, where: str) -> Tensor:
+    """One image as uint8 (3, H, W); DataError names `where` when it cannot be decoded or has another size."""
+    try:
+        with Image.open(file) as image:
+            pixels = to_tensor(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise DataError(f"{where}: an image cannot be decoded ({error}); {spec.obtain}") from error
+    if tuple(pixels.shape) != spec.shape:
+        raise DataError(f"{where}: an image has the shape {tuple(pixels.shape)}, not {spec.shape}; {spec.obtain}")
+    return pixels
