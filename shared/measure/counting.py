@@ -1,18 +1,23 @@
 """Counting what a network holds and does for one image, on the meta device: nothing is computed.
 
-One multiply-add is one MAC. Convolutions and linear layers count; bias, normalisation, activation and pooling do not.
+One multiply-add is one MAC. Convolutions and products of matrices and vectors count, whoever calls them: a layer, a
+function (also with weights that the image makes), attention, `einsum`; so does a product of elements that is summed
+next. Bias, normalisation, activation, pooling, interpolation and scaling do not. An operator that multiplies and has no
+rule (shared/measure/operators.py) is refused by its name.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch import nn
+
+from shared.errors import PapertrailError
+from shared.measure.operators import Operators
 
 PICOJOULES_ADDITION, PICOJOULES_MULTIPLICATION = Fraction("0.9"), Fraction("3.7")
 
@@ -23,9 +28,10 @@ class Count:
 
     Attributes:
         params: trainable and frozen parameters.
-        macs: multiply-adds of the layers that multiply.
+        macs: multiply-adds.
         adder_taps: subtract-and-accumulate steps of adder layers, each of which is two additions and no multiplication.
-        activations: output elements of the layers that were counted (the convention of Dollar et al. 2021).
+        activations: output elements of the layers and operators that were counted, of attention's products too (the
+            convention of Dollar et al. 2021, with the operators of fvcore's counter).
     """
 
     params: int
@@ -55,30 +61,27 @@ class Count:
 def count(model: nn.Module, shape: tuple[int, int, int]) -> Count:
     """Count a network for one image of `shape` (C, H, W); the network itself is left as it was.
 
-    A layer that adds where others multiply states so by a method `adder_taps(output: Tensor) -> int`.
+    A layer that adds where others multiply states so by a method `adder_taps(output: Tensor) -> int`; the operators
+    that its forward calls are then not counted.
+
+    Raises:
+        PapertrailError: an operator that multiplies and has no rule, or that needs an image's values; the message names
+            it and the layer that calls it.
+        RuntimeError: the network cannot see such an image.
     """
     twin = copy.deepcopy(model).to("meta").eval()
-    totals = {"macs": 0, "adder_taps": 0, "activations": 0}
-
-    def visit(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if hasattr(layer, "adder_taps"):
-            totals["adder_taps"] += layer.adder_taps(output)
-        elif isinstance(layer, nn.Linear):
-            totals["macs"] += output.numel() * layer.in_features
-        elif isinstance(layer, _ConvTransposeNd):  # each input element meets each tap, whatever the stride
-            totals["macs"] += inputs[0].numel() * layer.weight[0].numel()
-        else:
-            totals["macs"] += output.numel() * layer.weight[0].numel()
-        totals["activations"] += output.numel()
-
-    for layer in twin.modules():
-        if _multiplies(layer) or hasattr(layer, "adder_taps"):
-            layer.register_forward_hook(visit)
-    with torch.no_grad():
-        twin(torch.empty(1, *shape, device="meta"))
-    return Count(params=sum(parameter.numel() for parameter in model.parameters()), **totals)
-
-
-def _multiplies(layer: Any) -> bool:
-    """A linear layer or a convolution, also one of another library: what has a kernel size and weights."""
-    return isinstance(layer, nn.Linear) or (hasattr(layer, "kernel_size") and hasattr(layer, "weight"))
+    operators = Operators(twin)
+    try:
+        with torch.no_grad(), operators:
+            twin(torch.empty(1, *shape, device="meta"))
+    except RuntimeError as error:
+        if isinstance(error, NotImplementedError) or re.search("meta|CPU", str(error)):
+            reason = str(error).strip().splitlines()[0]
+            raise PapertrailError(f"{operators.where} cannot be counted: {reason}") from error
+        raise
+    return Count(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        macs=operators.macs,
+        adder_taps=operators.adder_taps,
+        activations=operators.activations,
+    )

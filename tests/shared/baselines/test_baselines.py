@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from shared import datasets
 from shared.baselines.mobilenet_v2 import MobileNetV2
 from shared.baselines.mobilenet_v3 import MobileNetV3
 from shared.baselines.resnet import ResNet
@@ -112,34 +112,32 @@ def test_squeeze_and_excitation_by_hand() -> None:
     torch.testing.assert_close(layer(x), x * gate)
 
 
-def folder() -> Path:
-    place = os.environ.get("PAPERTRAIL_DATA")
-    if not place or not (Path(place) / "weights").is_dir():
-        pytest.skip("PAPERTRAIL_DATA names no folder with published CIFAR weights")
-    return Path(place)
-
-
-def test_published_weights_of_resnet20_classify_the_images_they_were_trained_on() -> None:
-    import pyarrow.parquet as parquet
-    from PIL import Image
-
-    content = torch.load(folder() / "weights/cifar10-resnet20-12fca82f.th", map_location="cpu", weights_only=True)
-    theirs = {name: tensor for name, tensor in content["state_dict"].items() if "num_batches" not in name}
-    model = CifarResNet(20).eval()
-    names = [name for name in model.state_dict() if "num_batches" not in name]
-    state = model.state_dict() | dict(zip(names, theirs.values(), strict=True))
-    model.load_state_dict(state)
-    table = parquet.read_table(folder() / "cifar10-lossless1k.parquet").to_pydict()
-    pixels = [
-        torch.frombuffer(bytearray(Image.open(io.BytesIO(_bytes(image))).convert("RGB").tobytes()), dtype=torch.uint8)
-        for image in table["image"]
-    ]
-    images = torch.stack(pixels).view(-1, 32, 32, 3).permute(0, 3, 1, 2) / 255
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+@pytest.mark.parametrize(
+    ("depth", "file", "published"),
+    [
+        (20, "cifar10-resnet20-12fca82f.th", 91.73),
+        pytest.param(32, "cifar10-resnet32-d509ac18.th", 92.63, marks=pytest.mark.slow),
+        pytest.param(44, "cifar10-resnet44-014dd654.th", 93.10, marks=pytest.mark.slow),
+        pytest.param(56, "cifar10-resnet56-4bfd9763.th", 93.39, marks=pytest.mark.slow),
+    ],
+)
+def test_published_weights_have_their_published_accuracy_on_cifar10(depth: int, file: str, published: float) -> None:
+    """The networks of github akamaster/pytorch_resnet_cifar10, on the 10,000 genuine test images."""
+    place = Path(os.environ.get("PAPERTRAIL_DATA") or "/none") / "weights" / file
+    if not place.is_file() or not datasets.describe("cifar10")["found"]:
+        pytest.skip("PAPERTRAIL_DATA names no folder with published CIFAR weights and CIFAR-10")
+    theirs = torch.load(place, map_location="cpu", weights_only=True)["state_dict"]
+    model = CifarResNet(depth).eval()
+    # Both hold their layers in the same order, under names of their own.
+    ours, values = (
+        [(name, value) for name, value in state.items() if "num_batches" not in name]
+        for state in (model.state_dict(), theirs)
+    )
+    pairs = zip(ours, values, strict=True)
+    model.load_state_dict(model.state_dict() | {name: value for (name, _), (_, value) in pairs})
+    test = datasets.opened("cifar10").read("test")
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.inference_mode():
-        found = model((images - mean.view(3, 1, 1)) / std.view(3, 1, 1)).argmax(1)
-    assert (found == torch.tensor(table["label"])).float().mean() >= 0.97
-
-
-def _bytes(image: Any) -> bytes:
-    return image["bytes"] if isinstance(image, dict) else image
+        found = [model((images / 255 - mean) / std).argmax(1) for images in test.images.split(500)]
+    right = int((torch.cat(found) == test.labels).sum())
+    assert right / 100 == published

@@ -18,7 +18,8 @@ from shared.baselines.resnet_cifar import CifarResNet
 from shared.baselines.vgg import VGG, plain
 from shared.baselines.vgg_imagenet import ImageNetVGG
 from shared.layers.select import ChannelSelect
-from shared.layers.widths import prunable_norms, widths_of
+from shared.layers.widths import prunable_norms
+from tests.shared.compression.networks import widths_of
 
 # A builder, and how many of its norms can lose channels.
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], int]] = {

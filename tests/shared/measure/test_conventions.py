@@ -70,10 +70,10 @@ def test_what_is_not_shared_and_what_is_not_counted(inner: type[nn.Module]) -> N
     ("name", "gibi"),
     [
         ("eca_resnet18", 1.7019634),
-        ("eca_resnet34", 3.4304702),
         ("eca_resnet50", 3.8634376),
-        ("eca_resnet101", 7.3462276),
-        ("eca_resnet152", 10.8349876),
+        pytest.param("eca_resnet34", 3.4304702, marks=pytest.mark.slow),
+        pytest.param("eca_resnet101", 7.3462276, marks=pytest.mark.slow),
+        pytest.param("eca_resnet152", 10.8349876, marks=pytest.mark.slow),
     ],
 )
 def test_thop_itself_counts_the_same(name: str, gibi: float) -> None:
