@@ -84,11 +84,11 @@ def sha256_file(path: Path) -> str:
 
 
 def git_commit() -> str:
-    """The commit that is checked out: 40 hexadecimal digits, with "-dirty" when Python sources differ from it."""
+    """The commit that is checked out: 40 hexadecimal digits, with "-dirty" when sources differ or are not in it."""
     try:
         commit = _git("rev-parse", "HEAD")
         sources = ("*.py", "*/params.yaml", "requirements.lock")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *sources)
+        changed = _git("status", "--porcelain", "--untracked-files=all", "--", *sources)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{commit}-dirty" if changed else commit

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from torch import nn
 
+from papers.network_slimming.method import Slimming
 from papers.network_slimming.model import densenet, mlp_mnist, preact_resnet, vgg19, vgg_a
+from shared.training.method import Method
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg19": vgg19,
@@ -26,3 +28,6 @@ DEFAULTS: dict[str, tuple[tuple[int, int, int], int]] = {name: _CIFAR for name i
     "vgg_a": ((3, 224, 224), 1000),
     "mlp_mnist": ((1, 28, 28), 10),
 }
+
+# What a recipe can name as its `method`.
+METHODS: dict[str, type[Method]] = {"slimming": Slimming}

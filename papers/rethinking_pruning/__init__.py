@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from torch import nn
 
+from papers.network_slimming.method import Slimming
 from papers.network_slimming.model import densenet, preact_resnet, vgg19, vgg_a
+from papers.rethinking_pruning.method import ByGate, ByReconstruction, Gates, SoftFilters
 from papers.rethinking_pruning.model import (
     REGRESSION_5X,
     THINET_CONV,
@@ -25,6 +27,8 @@ from papers.rethinking_pruning.model import (
 from shared.baselines.resnet import ResNet
 from shared.baselines.resnet_cifar import CifarResNet
 from shared.baselines.vgg_imagenet import ImageNetVGG
+from shared.training.method import Method
+from shared.training.pruning import Prune
 
 _ON_CIFAR: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
@@ -68,3 +72,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = _ON_CIFAR | _ON_IMAGENET
 DEFAULTS: dict[str, tuple[tuple[int, int, int], int]] = {
     name: ((3, 32, 32), 10) if name in _ON_CIFAR else ((3, 224, 224), 1000) for name in MODELS
 }
+
+# What a recipe can name as its `method`, and what a `prune` can be `by` besides the core's rules.
+METHODS: dict[str, type[Method]] = {"slimming": Slimming, "soft-filters": SoftFilters, "gates": Gates}
+PRUNERS: dict[str, type[Prune]] = {
+    "gate": ByGate, "thinet": ByReconstruction, "regression": ByReconstruction,
+}  # fmt: skip

@@ -18,7 +18,8 @@ from shared.compression.surgery import masked
 from shared.errors import PapertrailError
 from shared.files import read_json
 from shared.layers.widths import prunable_norms
-from shared.training.recipe import Protocol, completed
+from shared.training.plan import planned
+from shared.training.protocol import Protocol
 from shared.weights.storage import fill, load_weights
 
 
@@ -59,7 +60,7 @@ def load_start(paper: str, name: str, protocol: Protocol, arm: str, seed: int, r
         runs: where the paper's runs are kept.
 
     Raises:
-        PapertrailError: that run is not there, is damaged, or was made under another recipe or with other data.
+        PapertrailError: that run is not there, is damaged, or was made under another plan than is stated now.
     """
     parent = protocol.arms[arm].of
     assert parent is not None
@@ -73,20 +74,27 @@ def finished(
     paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The record and the weights of a finished run; see `load_start`."""
+    record = _record(paper, name, protocol, arm, seed, runs)
     folder = runs / name / arm / "seeds" / str(seed)
-    command = f"`python -m shared.{protocol.module(arm)} papers/{paper} {name} {arm} --seed {seed}`"
+    return record, load_weights(folder / "weights.safetensors", record["sha256"])
+
+
+def _record(paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path) -> dict[str, Any]:
+    """The record of a finished run whose plan, and whose ancestors' plans, are what is stated now."""
+    folder = runs / name / arm / "seeds" / str(seed)
+    command = f"`python -m shared.training {protocol.action(arm)} papers/{paper} {name} {arm} --seed {seed}`"
     if not (folder / "run.json").exists():
         raise PapertrailError(f"{folder}: no finished run to go on from; {command} makes it")
+    parent = protocol.arms[arm].of
+    begun = None
+    if parent is not None:
+        begun = {"arm": parent, "sha256": _record(paper, name, protocol, parent, seed, runs)["sha256"]}
     record = read_json(folder / "run.json")
-    recipe = protocol.recipe_of(arm)
-    found = {
-        "recipe": (completed(record["recipe"], recipe), recipe.model_dump(mode="json")),
-        "data_hash": (record["data_hash"], datasets.spec(protocol.data).fingerprint),
-    }
-    for key, (made, stated) in found.items():
-        if made != stated:
-            raise PapertrailError(f"{folder}: its {key} is not what params.yaml states now; {command} makes it anew")
-    return record, load_weights(folder / "weights.safetensors", record["sha256"])
+    now = planned(paper, name, protocol, arm, seed, begun)
+    for key in now:
+        if record["plan"].get(key) != now[key]:
+            raise PapertrailError(f"{folder}: `{key}` of its plan is not what is stated now; {command} makes it anew")
+    return record
 
 
 def initial_state(start: Start, paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path) -> Start:

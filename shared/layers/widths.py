@@ -48,8 +48,3 @@ def prunable_norms(network: nn.Module) -> dict[str, Any]:
         if not (isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.affine):
             raise PapertrailError(f"{type(network).__name__}.prunable: {name!r} is no BatchNorm layer with a scale")
     return {name: layers[name] for name in names}
-
-
-def widths_of(network: nn.Module) -> str:
-    """The text that builds a network of these widths; errors as `prunable_norms`."""
-    return "-".join(str(norm.num_features) for norm in prunable_norms(network).values())

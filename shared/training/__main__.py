@@ -1,30 +1,35 @@
-"""`python -m shared.training papers/<slug> PROTOCOL ARM`: train one arm of a paper's protocol."""
+"""`python -m shared.training {train,prune,evaluate} papers/<slug> PROTOCOL ARM`: what the stages of a pipeline run."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-import warnings
 
-from shared.training.command import train
+from shared.errors import exit_status
+from shared.files import slug_of
+from shared.training.command import perform
+
+ACTIONS = {
+    "train": "train one arm, whether it begins with a builder or with another arm's network",
+    "prune": "take out of another arm's network what its `prune` says; nothing is trained",
+    "evaluate": "measure what was trained or pruned on the test split, and write metrics.json",
+}
 
 
 def main() -> int:
-    """Train, and return the exit status: 0, 1 when it failed, 2 on wrong usage."""
-    return train("shared.training", __doc__, _work)
-
-
-def _work(given: argparse.Namespace) -> None:
-    from shared.training import run
-
-    # Lightning's hints (workers for data already in memory, products to install) would bury the one line of a run.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    if given.fast:
-        run.fast_check(given.paper, given.protocol, given.arm)
-    else:
-        run.train_arm(given.paper, given.protocol, given.arm, seed=given.seed)
+    """Do it, and return the exit status: 0, 1 when it failed, 2 on wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m shared.training", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    for action, what in ACTIONS.items():
+        one = actions.add_parser(action, help=what, description=what)
+        one.add_argument("paper", type=slug_of, help="papers/<slug>")
+        one.add_argument("protocol", help="a protocol of the paper's params.yaml")
+        one.add_argument("arm", help="an arm of that protocol")
+        one.add_argument("--seed", type=int, help="this seed alone, and no summary")
+        if action != "evaluate":
+            one.add_argument("--fast", action="store_true", help="two steps on stand-in data; writes nothing")
+    given = vars(parser.parse_args())
+    return exit_status(lambda: perform(given.pop("action"), given.pop("paper"), given.pop("protocol"), **given))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""What happens beside the training step: the curves, and filters that are set to zero between epochs."""
+"""What happens beside the training step: the curves."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from torch import nn
 
-from shared.training.task import ClassificationTask
+from shared.training.classifier import Classifier
 
 
 class Curves(pl.Callback):
@@ -20,14 +18,13 @@ class Curves(pl.Callback):
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, classifier: pl.LightningModule) -> None:
         """Lightning has run the epoch's pass over the test split by now."""
-        assert isinstance(task, ClassificationTask)
+        assert isinstance(classifier, Classifier)
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
-        row["train_loss"] = round(float(task.train_loss.compute()), 6)
-        row |= {f"test_{name}": value for name, value in task.test_metrics().items()}
-        self.rows.append(row)
+        row["train_loss"] = round(float(classifier.train_loss.compute()), 6)
+        self.rows.append(row | classifier.tested())
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
@@ -36,21 +33,3 @@ class Curves(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of the interrupted run."""
         self.rows = list(state_dict["rows"])
-
-
-class SoftFilters(pl.Callback):
-    """Soft filter pruning: zero, but go on training, what is smallest (He et al., IJCAI 2018, algorithm 1).
-
-    After every epoch int(share * filters) filters of each convolution, those with the smallest L2 norm, become zero.
-    """
-
-    def __init__(self, share: float) -> None:
-        self.share = share
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Set the smallest filters to zero."""
-        for layer in task.modules():
-            if isinstance(layer, nn.Conv2d):
-                norms = layer.weight.detach().flatten(1).norm(dim=1)
-                with torch.no_grad():
-                    layer.weight[norms.argsort(stable=True)[: int(self.share * len(norms))]] = 0

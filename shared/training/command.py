@@ -1,34 +1,51 @@
-"""The command line of a run: which arm of which protocol of which paper."""
+"""The commands of an arm, as `python -m shared.training` and `papertrail` give them."""
 
 from __future__ import annotations
 
-import argparse
+import logging
 import os
-from collections.abc import Callable
+import warnings
+from typing import Literal
 
-from shared.errors import exit_status
-from shared.files import slug_of
+from shared.errors import UsageError
 
-
-def arm_parser(module: str, doc: str | None) -> argparse.ArgumentParser:
-    """Reads `python -m <module> papers/<slug> PROTOCOL ARM`; `paper` is the slug."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
-    parser.add_argument("paper", type=slug_of, help="papers/<slug>")
-    parser.add_argument("protocol", help="a protocol of the paper's params.yaml")
-    parser.add_argument("arm", help="an arm of that protocol")
-    return parser
+Action = Literal["train", "prune", "evaluate"]
 
 
-def train(module: str, doc: str | None, work: Callable[[argparse.Namespace], None]) -> int:
-    """Read the command line of a training run and do the work; returns the exit status.
+def perform(
+    action: Action, paper: str, protocol: str, arm: str, *, seed: int | None = None, fast: bool = False
+) -> None:
+    """Train, prune or evaluate an arm of papers/<paper>/params.yaml.
 
-    `work` gets `paper`, `protocol`, `arm`, `seed` (or None) and `fast`, and imports what is heavy by itself: threads
-    are told how to wait before PyTorch starts them.
+    Args:
+        action: "train" is for arms that are trained, "prune" for those that take something out of another's network.
+        paper: the slug.
+        protocol: its name.
+        arm: its name.
+        seed: this one alone, without a summary.
+        fast: try the recipe for two steps on stand-in data instead, and write nothing.
+
+    Raises:
+        UsageError: there is no such protocol or arm, or the arm is made by the other command.
+        PapertrailError: see `shared.training.arms`.
     """
-    parser = arm_parser(module, doc)
-    parser.add_argument("--seed", type=int, help="train this seed alone and write no summary")
-    parser.add_argument("--fast", action="store_true", help="two steps on stand-in data; writes nothing")
-    given = parser.parse_args()
     # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
+    # PyTorch reads it when it is imported: what brings PyTorch comes after it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return exit_status(lambda: work(given))
+    from shared.training import arms
+    from shared.training.protocol import protocol_with
+
+    # Lightning's hints (workers for data already in memory, products to install) would bury the one line of a run.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    if action == "evaluate":
+        arms.evaluate_arm(paper, protocol, arm, seed=seed)
+        return
+    wanted = protocol_with(paper, protocol, arm).action(arm)
+    if wanted != action:
+        command = f"python -m shared.training {wanted} papers/{paper} {protocol} {arm}"
+        raise UsageError(f"`{arm}` is not for `{action}`: {command}")
+    if fast:
+        arms.fast_check(paper, protocol, arm)
+    else:
+        arms.train_arm(paper, protocol, arm, seed=seed)

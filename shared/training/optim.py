@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import fnmatch
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from shared.errors import PapertrailError
-from shared.layers.adaptive import adaptive_gradients
-from shared.layers.gates import gated_blocks, proximal_gates
-from shared.training.recipe import Optimiser, Schedule
+from shared.training.method import Method, hook_steps
+from shared.training.recipe import LayerDecay, Optimiser, Schedule
 
 NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def build_optimiser(model: nn.Module, spec: Optimiser, gate_l1: float | None = None) -> torch.optim.Optimizer:
-    """The optimiser over up to three parameter groups: with weight decay, spared from it, and gates (spared, too).
+def build_optimiser(model: nn.Module, spec: Optimiser, method: Method | None = None) -> torch.optim.Optimizer:
+    """The optimiser over parameter groups: with weight decay, spared from it, and those of the method.
 
-    Before each step adder layers get their adaptive gradients. With `gate_l1` (of SGD only) gates take proximal steps;
-    a network without any is a PapertrailError.
+    Each group has its base learning rate as `initial_lr`, for schedules; around every step the method's hooks are
+    called.
     """
-    spared = _spared(model, spec.spare)
-    gates = [f"{name}.gate" for name in gated_blocks(model)]
-    if gate_l1 is not None and not gates:
-        raise PapertrailError("recipe.gate_l1: the network has no gates; give its builder `gates: true`")
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    decayed = [p for name, p in trained.items() if name not in spared and name not in gates]
-    others = [p for name, p in trained.items() if name in spared and name not in gates]
-    groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    groups += [{"params": [trained[name] for name in gates], "weight_decay": 0.0}]  # the last one, for proximal_gates
-    groups = [group for group in groups if group["params"]]
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    spared, scales = _spared(model, spec.spare), _layer_scales(list(trained), spec.layer_decay)
+    own = [] if method is None else method.parameter_groups(model)
+    taken = {name for names, _ in own for name in names}
+    shared: dict[tuple[float, bool], list[nn.Parameter]] = {}  # by (factor on the learning rate, spared from decay)
+    for name, parameter in trained.items():
+        if name not in taken:
+            shared.setdefault((scales[name], name in spared), []).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": shared[scale, free], "lr": scale * spec.lr, "weight_decay": 0.0 if free else spec.weight_decay}
+        for scale, free in sorted(shared, key=lambda key: (-key[0], key[1]))
+    ]
+    groups += [
+        {"weight_decay": spec.weight_decay} | options | {"params": [trained[name] for name in names]}
+        for names, options in own
+    ]
     optimiser: torch.optim.Optimizer
     if spec.name == "sgd":
         optimiser = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)
@@ -39,9 +45,10 @@ def build_optimiser(model: nn.Module, spec: Optimiser, gate_l1: float | None = N
         optimiser = torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps)
     else:
         optimiser = torch.optim.RMSprop(groups, lr=spec.lr, momentum=spec.momentum, alpha=spec.alpha, eps=spec.eps)
-    adaptive_gradients(optimiser, model)
-    if gate_l1 is not None:
-        proximal_gates(optimiser, gate_l1)
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]
+    if method is not None:
+        hook_steps(optimiser, lambda: method.before_step(model, optimiser), lambda: method.after_step(model, optimiser))
     return optimiser
 
 
@@ -63,9 +70,31 @@ def _spared(model: nn.Module, rules: tuple[str, ...]) -> set[str]:
     return spared
 
 
+def _layer_scales(names: list[str], spec: LayerDecay | None) -> dict[str, float]:
+    """By parameter, in the network's order, the factor on its learning rate."""
+    if spec is None:
+        return dict.fromkeys(names, 1.0)
+    parts = spec.blocks.count(".") + 1
+    blocks: list[str] = []
+    depths, end = {}, 0
+    for place, name in enumerate(names):
+        block = ".".join(name.split(".")[:parts])
+        if fnmatch.fnmatchcase(block, spec.blocks):
+            if block not in blocks:
+                blocks.append(block)
+            end = place
+        depths[name] = len(blocks)
+    if not blocks:
+        raise PapertrailError(
+            f"optimiser.layer_decay.blocks: `{spec.blocks}` meets no block; the first parameter is `{names[0]}`"
+        )
+    depths |= {name: len(blocks) + 1 for name in names[end + 1 :]}
+    return {name: spec.rate ** (len(blocks) + 1 - depth) for name, depth in depths.items()}
+
+
 def learning_rate_factor(spec: Schedule, step: int, steps_per_epoch: int, total_steps: int) -> float:
     """The factor on the base learning rate at optimiser step `step` (from 0) of `total_steps`."""
-    warmup = spec.warmup_epochs * steps_per_epoch
+    warmup = spec.warmup_steps or spec.warmup_epochs * steps_per_epoch
     if step < warmup:
         return spec.warmup_from + (1 - spec.warmup_from) * step / warmup
     progress = (step - warmup) / max(total_steps - warmup, 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 
 from shared.datasets.augment import Augment
@@ -26,5 +24,5 @@ def stand_in(spec: DatasetSpec, augment: Augment, *, steps: int, seed: int) -> I
         images = torch.randint(256, (counts[split], *spec.shape), dtype=torch.uint8, generator=generator)
         return Split(images, torch.arange(counts[split]) % spec.classes)
 
-    noise = dataclasses.replace(spec, counts=counts)
+    noise = spec.model_copy(update={"counts": counts})
     return InMemory(noise, read, batch_size=BATCH_SIZE, augment=in_memory, seed=seed)

@@ -217,3 +217,8 @@ def _remember(seen: dict[nn.Module, tuple[Tensor, Tensor]]) -> Any:
 def _any(tensor: Tensor) -> Tensor:
     """Which channels of the one image are not all zero."""
     return tensor.detach()[0].reshape(tensor.shape[1], -1).ne(0).any(1)
+
+
+def widths_of(network: nn.Module) -> str:
+    """The text that builds a network of these widths."""
+    return "-".join(str(norm.num_features) for norm in prunable_norms(network).values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from shared.builders import build
-from shared.compression.continued import ContinuedRun, continued, fast_check, stretched
-from shared.errors import PapertrailError, UsageError
+from shared.compression.continued import ContinuedRun, continued, stretched
+from shared.errors import PapertrailError
 from shared.files import read_json, write_json
 from shared.measure import count
-from shared.training import run as training
-from shared.training.recipe import Protocol, Recipe, Schedule
-from shared.training.run import Run, train_run
+from shared.training import arms
+from shared.training.classification import ClassificationRecipe
+from shared.training.fit import ClassificationRun
+from shared.training.protocol import Protocol
+from shared.training.recipe import Schedule
+from shared.training.run import finished, train_run
 from shared.weights.storage import fill, load_weights
 
 PAPER, NAME, WIDTH = "network_slimming", "tiny", 0.0625
@@ -24,7 +27,7 @@ RECIPE: dict[str, Any] = {
     "epochs": 1,
     "batch_size": 100,
     "optimiser": {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
-    "scale_l1": 0.01,
+    "method": {"name": "slimming", "penalty": 0.01},
 }
 ARMS: dict[str, Any] = {
     "base": {"builder": "vgg19", "args": {"width": WIDTH}},
@@ -50,7 +53,8 @@ def plan(**recipe: Any) -> Protocol:
             "arms": ARMS,
             "recipe": RECIPE | recipe,
             "trainer": {"accelerator": "cpu"},
-        }
+        },
+        context={"paper": PAPER},
     )
 
 
@@ -58,7 +62,7 @@ def plan(**recipe: Any) -> Protocol:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The arms that others continue, made once."""
     folder = tmp_path_factory.mktemp("runs")
-    train_run(Run(PAPER, NAME, plan(), "base", 0), seed_folder(folder, "base"))
+    train_run(ClassificationRun(PAPER, NAME, plan(), "base", 0), seed_folder(folder, "base"))
     for arm in ("narrow", "tuned", "kept", "kept-tuned", "sparse", "sparse-tuned"):
         train_run(starting(folder, arm), seed_folder(folder, arm))
     return folder
@@ -69,7 +73,7 @@ def seed_folder(runs: Path, arm: str) -> Path:
 
 
 def starting(runs: Path, arm: str) -> ContinuedRun:
-    return continued(PAPER, NAME, plan(), arm, 0, runs=runs)
+    return continued(PAPER, NAME, plan(), arm, 0, runs)
 
 
 def result(runs: Path, arm: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -78,18 +82,23 @@ def result(runs: Path, arm: str) -> tuple[dict[str, Any], dict[str, torch.Tensor
     return record, load_weights(folder / "weights.safetensors", record["sha256"])
 
 
+def measured(runs: Path, arm: str) -> dict[str, float]:
+    run, folder = starting(runs, arm), seed_folder(runs, arm)
+    return run.evaluate(finished(run, folder)[1], folder)
+
+
 def test_pruning_trains_nothing_and_leaves_a_network_that_its_record_can_build(runs: Path) -> None:
     base, _ = result(runs, "base")
     record, state = result(runs, "narrow")
-    assert (record["epochs"], record["curves"]) == (0, []) and record["model"] == "vgg19"
+    assert (record["epochs"], record["curves"]) == (0, []) and record["plan"]["model"] == "vgg19"
     widths = [int(width) for width in record["args"]["widths"].split("-")]
     full = build(PAPER, "vgg19", {"width": WIDTH}, 10, 1)
     assert len(widths) == 16 and sum(widths) < 0.6 * sum(
         dict(full.named_modules())[n].num_features for n in full.prunable
     )
     fill(build(PAPER, "vgg19", record["args"], 10, 1), state, runs)
-    assert record["start"]["arm"] == "base" and record["start"]["sha256"] == base["sha256"]
-    assert record["metrics"]["params"] == sum(
+    assert record["plan"]["start"] == {"arm": "base", "sha256": base["sha256"]}
+    assert measured(runs, "narrow")["params"] == sum(
         value.numel() for name, value in state.items() if not counts_nothing(name)
     )
 
@@ -108,17 +117,17 @@ def test_tuning_begins_with_what_pruning_left(runs: Path) -> None:
 
 
 def test_scratch_has_the_structure_new_weights_and_the_same_compute(runs: Path) -> None:
-    run, narrow = starting(runs, "scratch"), result(runs, "narrow")[0]
+    run, narrow = starting(runs, "scratch"), measured(runs, "narrow")
     begun, inherited = run.build().state_dict(), starting(runs, "tuned").build().state_dict()
     assert {name: value.shape for name, value in begun.items()} == {name: v.shape for name, v in inherited.items()}
     assert not torch.equal(begun["features.0.0.weight"], inherited["features.0.0.weight"])
-    saved = count(build(PAPER, "vgg19", {"width": WIDTH}, 10, 1), (1, 28, 28)).macs / narrow["metrics"]["macs"]
+    saved = count(build(PAPER, "vgg19", {"width": WIDTH}, 10, 1), (1, 28, 28)).macs / narrow["macs"]
     assert saved > 1.5 and run.saving == pytest.approx(saved) and run.recipe.epochs == int(saved)
-    assert run.plan()["recipe"]["epochs"] == 1, "the plan says what params.yaml says"
+    assert run.plan()["chain"][-1]["recipe"]["epochs"] == 1, "the plan says what params.yaml says"
 
 
 def test_a_winning_ticket_has_the_weights_from_before_training(runs: Path) -> None:
-    untrained = Run(PAPER, NAME, plan(), "base", 0).build().state_dict()
+    untrained = ClassificationRun(PAPER, NAME, plan(), "base", 0).build().state_dict()
     ticket = starting(runs, "ticket").build().state_dict()
     first = next(name for name, value in untrained.items() if value.dim() == 4)
     rows = {tuple(row.flatten().tolist()) for row in untrained[first]}
@@ -131,25 +140,26 @@ def test_a_winning_ticket_has_the_weights_from_before_training(runs: Path) -> No
 
 
 def test_weights_that_were_pruned_stay_zero_through_training(runs: Path) -> None:
-    record, pruned = result(runs, "sparse")
+    _, pruned = result(runs, "sparse")
     _, tuned = result(runs, "sparse-tuned")
     convolutions = [name for name, value in pruned.items() if value.dim() == 4]
     total = sum(pruned[name].numel() for name in convolutions)
-    kept = sum(int((pruned[name] != 0).sum()) for name in convolutions)
-    assert abs(kept / total - 0.25) < 0.01
+    left = sum(int((pruned[name] != 0).sum()) for name in convolutions)
+    assert abs(left / total - 0.25) < 0.01
     for name in convolutions:
         assert torch.equal(tuned[name] != 0, pruned[name] != 0) and not torch.equal(tuned[name], pruned[name])
     full = sum(parameter.numel() for parameter in build(PAPER, "vgg19", {"width": WIDTH}, 10, 1).parameters())
-    assert record["metrics"]["params"] == full - total + kept
+    assert measured(runs, "sparse")["params"] == full - total + left
     sizes = {arm: (seed_folder(runs, arm) / "weights.safetensors").stat().st_size for arm in ("base", "sparse")}
     assert sizes["sparse"] < 0.5 * sizes["base"], "a bit for each place instead of four bytes"
 
 
 def test_channels_pruned_in_place_are_the_same_network_of_the_full_size(runs: Path) -> None:
-    narrow, kept = (result(runs, arm)[0] for arm in ("narrow", "kept"))
-    assert kept["metrics"]["top1"] == narrow["metrics"]["top1"] and kept["args"] == {"width": WIDTH}
+    smaller, same = (measured(runs, arm) for arm in ("narrow", "kept"))
+    narrow, in_place = (result(runs, arm)[0] for arm in ("narrow", "kept"))
+    assert same["top1"] == smaller["top1"] and in_place["args"] == {"width": WIDTH}
     full = build(PAPER, "vgg19", {"width": WIDTH}, 10, 1)
-    assert kept["metrics"]["params"] == sum(parameter.numel() for parameter in full.parameters())
+    assert same["params"] == sum(parameter.numel() for parameter in full.parameters())
     widths = [int(width) for width in narrow["args"]["widths"].split("-")]
     assert [int(mask.sum()) for mask in starting(runs, "kept-tuned").start.channels(full).values()] == widths
 
@@ -170,21 +180,22 @@ def test_weights_drawn_anew_keep_the_zeros_and_are_as_wide_as_what_is_left_asks(
     _, pruned = result(runs, "sparse")
     begun = starting(runs, "sparse-anew").build().state_dict()
     for name, value in pruned.items():
-        if value.dim() == 4 and (kept := int((value != 0).sum())) > 100:
+        if value.dim() == 4 and (left := int((value != 0).sum())) > 100:
             assert torch.equal(begun[name] != 0, value != 0)
-            wanted = (2 * value.shape[1] / kept) ** 0.5
-            assert float(begun[name][value != 0].std()) == pytest.approx(wanted, rel=4 / kept**0.5)
+            wanted = (2 * value.shape[1] / left) ** 0.5
+            assert float(begun[name][value != 0].std()) == pytest.approx(wanted, rel=4 / left**0.5)
 
 
 def test_what_is_missing_or_changed_is_named_with_the_command(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(PapertrailError, match=r"shared\.compression papers/network_slimming tiny narrow --seed 0"):
-        continued(PAPER, NAME, plan(), "tuned", 0, runs=tmp_path)
-    with pytest.raises(PapertrailError, match=r"recipe is not what params\.yaml states now"):
-        continued(PAPER, NAME, plan(epochs=2), "tuned", 0, runs=runs)
-    with pytest.raises(UsageError, match=r"`base` continues no other arm: `python -m shared\.training` runs it"):
-        continued(PAPER, NAME, plan(), "base", 0, runs=runs)
-    with pytest.raises(UsageError, match=r"python -m shared\.compression"):
-        Run(PAPER, NAME, plan(), "tuned", 0).build()
+    with pytest.raises(PapertrailError, match=r"shared\.training prune papers/network_slimming tiny narrow --seed 0"):
+        continued(PAPER, NAME, plan(), "tuned", 0, tmp_path)
+    with pytest.raises(PapertrailError, match=r"base/seeds/0: `chain` of its plan is not what is stated now"):
+        continued(PAPER, NAME, plan(epochs=2), "tuned", 0, runs)
+    shutil.copytree(runs, tmp_path / "copy")
+    folder = seed_folder(tmp_path / "copy", "base")
+    write_json(folder / "run.json", read_json(folder / "run.json") | {"sha256": "0" * 64})
+    with pytest.raises(PapertrailError, match=r"narrow/seeds/0: `start` of its plan is not what is stated now"):
+        continued(PAPER, NAME, plan(), "tuned", 0, tmp_path / "copy")
 
 
 def test_a_rerun_is_kept_until_what_it_continues_changes(runs: Path, tmp_path: Path) -> None:
@@ -201,7 +212,7 @@ def test_a_rerun_is_kept_until_what_it_continues_changes(runs: Path, tmp_path: P
 
 
 def test_stretching_keeps_the_shares_of_the_schedule() -> None:
-    recipe = Recipe.model_validate(RECIPE | {"epochs": 160})
+    recipe = ClassificationRecipe.model_validate(RECIPE | {"epochs": 160, "method": None})
     drops = Schedule(name="multistep", milestones=(80, 120))
     longer = stretched(recipe.model_copy(update={"schedule": drops}), 1.52)
     assert (longer.epochs, longer.schedule.milestones) == (243, (122, 182))
@@ -209,15 +220,15 @@ def test_stretching_keeps_the_shares_of_the_schedule() -> None:
 
 
 def test_a_chain_can_be_tried_without_any_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    from shared.compression import run
-
-    monkeypatch.setattr(run, "protocol_with", lambda *_: plan())
+    monkeypatch.setattr(arms, "protocol_with", lambda *_: plan())
     for arm in ("narrow", "tuned", "scratch", "sparse-tuned", "sparse-anew"):
-        fast_check(PAPER, NAME, arm)
+        arms.fast_check(PAPER, NAME, arm)
 
 
 def test_an_arm_is_trained_and_summed_up_like_any_other(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "protocol_with", lambda *_: plan())
-    found = training.train_arm(PAPER, NAME, "narrow", runs=runs, kind=functools.partial(continued, runs=runs))
-    assert {"top1", "small_scales", "params", "macs"} <= found.keys()
+    monkeypatch.setattr(arms, "protocol_with", lambda *_: plan())
+    arms.train_arm(PAPER, NAME, "narrow", runs=runs)
+    found = arms.evaluate_arm(PAPER, NAME, "narrow", runs=runs)
+    assert {"top1", "small_scales", "params", "macs", "floored"} <= found.keys()
+    assert read_json(runs / NAME / "narrow" / "metrics.json") == found
     assert not (runs / NAME / "narrow" / "curves.csv").exists()

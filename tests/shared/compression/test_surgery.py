@@ -14,10 +14,10 @@ from shared.compression.surgery import hold_channels, masked, shrink
 from shared.errors import PapertrailError
 from shared.layers.conv import conv_bn
 from shared.layers.select import ChannelSelect
-from shared.layers.widths import prunable_norms, widths_of
+from shared.layers.widths import prunable_norms
 from shared.measure import count
 from shared.weights.storage import load_weights, save_weights
-from tests.shared.compression.networks import NETWORKS, SHAPE, Shuffled, draw_masks, live, settled
+from tests.shared.compression.networks import NETWORKS, SHAPE, Shuffled, draw_masks, live, settled, widths_of
 
 every_network = pytest.mark.parametrize("kind", NETWORKS)
 some_seeds = settings(max_examples=5, deadline=None)
@@ -228,6 +228,7 @@ def test_masks_that_do_not_fit_are_refused_by_name() -> None:
 
 @every_network
 def test_trained_on_with_its_zeros_held_the_masked_network_stays_the_rebuilt_one(kind: str) -> None:
+    torch.manual_seed(0)  # four images make poor statistics: with some weights rounding grows a million-fold
     whole = settled(NETWORKS[kind](""), 5)
     keep = draw_masks(whole, 5, 0.5)
     small = rebuilt(kind, keep, shrink(whole, keep, SHAPE)).double()

@@ -4,8 +4,8 @@ import pytest
 from torch import nn
 
 from shared.errors import PapertrailError
-from shared.layers.widths import parse_widths, prunable_norms, widths_of
-from tests.shared.compression.networks import NETWORKS
+from shared.layers.widths import parse_widths, prunable_norms
+from tests.shared.compression.networks import NETWORKS, widths_of
 
 
 def test_widths_are_read_and_the_empty_text_is_the_full_network() -> None:

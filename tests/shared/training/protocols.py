@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from shared.training.recipe import Protocol
-from shared.training.run import Run, train_run
+from shared.training.fit import ClassificationRun
+from shared.training.protocol import Protocol
+from shared.training.run import train_run
 
 
 def tiny(epochs: int = 3, **changes: object) -> Protocol:
@@ -31,11 +32,11 @@ def tiny(epochs: int = 3, **changes: object) -> Protocol:
     )
 
 
-def run(protocol: Protocol) -> Run:
-    return Run("ghostnet", "tiny", protocol, "ghost", 0)
+def run(protocol: Protocol) -> ClassificationRun:
+    return ClassificationRun("ghostnet", "tiny", protocol, "ghost", 0)
 
 
 if __name__ == "__main__":
-    devices = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    devices, batch = (int(word) for word in [*sys.argv[2:], *("1", "100")[len(sys.argv) - 2 :]])
     strategy = "ddp" if devices > 1 else "auto"
-    train_run(run(tiny(trainer={"devices": devices, "strategy": strategy})), Path(sys.argv[1]))
+    train_run(run(tiny(batch_size=batch, trainer={"devices": devices, "strategy": strategy})), Path(sys.argv[1]))

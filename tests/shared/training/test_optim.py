@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import PrivateAttr
 from torch import nn
 
 from shared.errors import PapertrailError
-from shared.layers.adder import Adder2d
+from shared.training.method import Method
 from shared.training.optim import build_optimiser, learning_rate_factor
-from shared.training.recipe import Optimiser, Schedule
+from shared.training.recipe import LayerDecay, Optimiser, Schedule
 
 
 def network() -> nn.Module:
@@ -88,48 +89,90 @@ def test_the_factor_stays_between_nought_and_one(name: str, warmup: float, step:
     assert 0 <= learning_rate_factor(spec, step, steps_per_epoch=10, total_steps=total) <= 1
 
 
+def test_layers_learn_the_slower_the_nearer_they_are_to_the_input() -> None:
+    block = [nn.Linear(2, 2), nn.BatchNorm1d(2)]
+    model = nn.ModuleDict(
+        {
+            "stem": nn.Linear(2, 2),
+            "blocks": nn.ModuleList([nn.Sequential(*block), nn.Linear(2, 2)]),
+            "head": nn.Linear(2, 2),
+        }
+    )
+    spec = Optimiser(
+        name="adamw", lr=0.1, weight_decay=0.05, spare=("norm",), layer_decay=LayerDecay(rate=0.5, blocks="blocks.*")
+    )
+    groups = build_optimiser(model, spec).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {names[id(one)]: (group["lr"], group["weight_decay"]) for group in groups for one in group["params"]}
+    rates = {"stem": 0.0125, "blocks.0": 0.025, "blocks.1": 0.05, "head": 0.1}
+    assert {name: rate for name, (rate, _) in found.items()} == {
+        name: next(rate for start, rate in rates.items() if name.startswith(f"{start}.")) for name in names.values()
+    }
+    assert {name for name, (_, decay) in found.items() if not decay} == {"blocks.0.1.weight", "blocks.0.1.bias"}
+    assert groups[0]["lr"] == 0.1, "curves show the rate of the recipe"
+    lost = spec.model_copy(update={"layer_decay": LayerDecay(rate=0.5, blocks="layers.*")})
+    with pytest.raises(PapertrailError, match=r"layer_decay\.blocks: `layers\.\*` meets no block"):
+        build_optimiser(model, lost)
+
+
+class Halved(Method):
+    """Halves every gradient, counts the steps, and keeps one parameter to itself."""
+
+    name: str = "halved"
+    _steps: list[float] = PrivateAttr(default_factory=list)
+
+    def parameter_groups(self, network: nn.Module) -> list[tuple[list[str], dict[str, Any]]]:
+        return [(["bias"], {"weight_decay": 0.0, "own": True})]
+
+    def before_step(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        for parameter in network.parameters():
+            assert parameter.grad is not None
+            parameter.grad.mul_(0.5)
+
+    def after_step(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self._steps.append(float(network.get_parameter("bias")))
+
+
 @pytest.mark.parametrize("closure", [False, True])
-def test_adder_layers_take_steps_of_their_own_length(closure: bool) -> None:
-    """Lightning hands the step a closure that makes the gradients: they must be scaled after it, not before."""
-    torch.manual_seed(0)
-    layer = Adder2d(3, 4, 3, padding=1)
-    optimiser = build_optimiser(layer, Optimiser(name="sgd", lr=0.5))
-    images = torch.randn(2, 3, 5, 5)
+def test_a_method_acts_between_the_gradients_and_the_step(closure: bool) -> None:
+    """Lightning hands the step a closure that makes the gradients: the method must come after it, not before."""
+    layer, method = nn.Linear(3, 1), Halved()
+    optimiser = build_optimiser(layer, Optimiser(name="sgd", lr=0.5, weight_decay=0.1), method)
+    assert [(len(group["params"]), group["weight_decay"]) for group in optimiser.param_groups] == [(1, 0.1), (1, 0.0)]
 
     def backward() -> torch.Tensor:
         optimiser.zero_grad()
-        loss = layer(images).square().mean()
+        loss = layer(torch.ones(1, 3)).sum()
         loss.backward()
         return loss
 
-    for _ in range(2):  # the second step has gradients of the first lying about
-        before = layer.weight.detach().clone()
+    began = float(layer.bias)
+    for number in range(2):  # the second step has gradients of the first lying about
         if closure:
             optimiser.step(backward)  # type: ignore[arg-type]
         else:
             backward()
             optimiser.step()
-        moved = float((layer.weight.detach() - before).norm())
-        assert moved == pytest.approx(0.5 * 0.2 * layer.weight.numel() ** 0.5, rel=1e-5)
+        assert float(layer.bias) == pytest.approx(began - 0.25 * (number + 1))
+    assert method._steps == pytest.approx([began - 0.25, began - 0.5])
 
 
-def test_lightning_scales_the_gradients_of_adder_layers(tmp_path: Path) -> None:
-    class Task(pl.LightningModule):
+def test_a_method_acts_in_lightnings_step_too() -> None:
+    class Module(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = Adder2d(3, 4, 3, padding=1)
+            self.layer = nn.Linear(3, 1)
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return build_optimiser(self.layer, Optimiser(name="sgd", lr=0.5))
+            return build_optimiser(self.layer, Optimiser(name="sgd", lr=0.5), Halved())
 
         def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
-            return self.layer(batch).square().mean()
+            return self.layer(batch).sum()
 
-    task = Task()
-    before = task.layer.weight.detach().clone()
+    module = Module()
+    before = module.layer.weight.detach().clone()
     trainer = pl.Trainer(
         max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu"
     )
-    trainer.fit(task, torch.utils.data.DataLoader(torch.randn(2, 3, 5, 5), batch_size=2))
-    moved = float((task.layer.weight.detach() - before).norm())
-    assert moved == pytest.approx(0.5 * 0.2 * before.numel() ** 0.5, rel=1e-5)
+    trainer.fit(module, torch.utils.data.DataLoader(torch.ones(1, 3), batch_size=1))
+    assert torch.allclose(module.layer.weight.detach(), before - 0.25)

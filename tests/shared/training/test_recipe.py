@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from shared.errors import PapertrailError, UsageError
-from shared.training.recipe import load_protocol, load_protocols
+from shared.training.protocol import load_protocol, load_protocols
 
 from .protocols import tiny
 
@@ -48,6 +48,10 @@ def test_a_good_file_is_read_back_equal(tmp_path: Path) -> None:
         ({"arms.one": {"of": "two"}, "arms.two": {"of": "one"}}, "continues itself"),
         ({"arms.cut": {"of": "ghost", "weights": "random", "prune": {"by": "l1", "ratio": 0.5}}}, "trains nothing"),
         ({"arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": 1}}}, "mini: arms.cut.prune.ratio"),
+        ({"arms.cut": {"of": "ghost", "prune": {"by": "l1"}}}, "mini: arms.cut.prune: `by: l1` needs a `ratio`"),
+        ({"arms.cut": {"of": "ghost", "prune": {"by": "gate"}}}, "has no `by: gate`; there are: scale, l1, l2, taylor"),
+        ({"recipe.method": {"name": "adder"}}, "has no `name: adder`; there are: none"),
+        ({"recipe.optimiser.momentum": 0, "recipe.optimiser.nesterov": True}, "`nesterov` belongs to `sgd` with a"),
         ({"arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": {"a": 0.5}}}}, "needs `scope: layer`"),
         (
             {"arms.cut": {"of": "ghost", "prune": {"by": "magnitude", "ratio": 0.5, "shapes": "kept"}}},
@@ -87,5 +91,5 @@ def test_arms_that_continue_others_know_where_they_come_from(tmp_path: Path) -> 
     plan = load_protocol(written(tmp_path, change), "mini")
     assert plan.lineage("tuned") == ["ghost", "cut", "tuned"]
     assert plan.origin("tuned") == plan.arms["ghost"] == plan.origin("ghost")
-    assert [plan.module(arm) for arm in ("ghost", "cut", "tuned")] == ["training", "compression", "compression"]
+    assert [plan.action(arm) for arm in ("ghost", "cut", "tuned")] == ["train", "prune", "train"]
     assert (plan.recipe_of("ghost"), plan.recipe_of("tuned")) == (plan.recipe, tiny(epochs=9).recipe)

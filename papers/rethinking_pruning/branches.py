@@ -10,7 +10,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from shared.compression.choose import per_layer
 from shared.errors import PapertrailError
-from shared.layers.gates import gated_blocks
+
+
+def gated_blocks(network: nn.Module) -> dict[str, Any]:
+    """By their names, in the network's order, the layers that have a gate: a parameter `gate` that is one number."""
+    layers = network.named_modules()
+    return {name: layer for name, layer in layers if isinstance(getattr(layer, "gate", None), nn.Parameter)}
 
 
 def open_branches(network: nn.Module, ratio: float | None = None) -> dict[str, bool]:
@@ -31,7 +36,7 @@ def open_branches(network: nn.Module, ratio: float | None = None) -> dict[str, b
     keep = gates != 0 if ratio is None else per_layer({"gates": gates}, ratio).keep["gates"]
     stays = dict(zip(blocks, keep.tolist(), strict=True))
     if not any(stays.values()):
-        raise PapertrailError("prune: every gate is 0, so no branch would be left; train with a smaller recipe.gate_l1")
+        raise PapertrailError("prune: every gate is 0, so no branch would be left; lower recipe.method.penalty")
     return stays
 
 

@@ -1,61 +1,69 @@
-"""The one Lightning task that every classification run uses."""
+"""The one Lightning module that trains every classifier."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from shared.errors import PapertrailError
-from shared.layers.gates import gated_blocks
+from shared.errors import PapertrailError, UsageError
+from shared.training.classification import ClassificationRecipe
 from shared.training.optim import build_optimiser, learning_rate_factor
-from shared.training.recipe import Recipe
+from shared.weights.load import load_checkpoint
 
-SMALL_SCALE = 0.01
+Teacher = Callable[[Tensor], Tensor]
 
 
 class DivergedError(PapertrailError):
     """The loss is not a finite number any more."""
 
 
-class ClassificationTask(pl.LightningModule):
-    """Cross-entropy training of a classifier, and its top-1 and top-5 accuracy in percent.
+class Classifier(pl.LightningModule):
+    """Cross-entropy training of a classifier by its recipe and method, and its accuracy on the test split as it learns.
 
     Args:
         model: maps images (N, C, H, W) to logits (N, classes).
-        recipe: optimiser, schedule and label smoothing.
+        recipe: optimiser, schedule, method and losses.
         classes: number of classes.
         seed: makes every random choice inside the network (dropout) a function of (seed, epoch, rank).
         steps_per_epoch: optimiser steps in an epoch; the schedule needs it.
         channels_last: keep images and weights in the channels-last memory format.
+        teacher: gives the logits that are learned from, where the recipe distils.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        recipe: Recipe,
+        recipe: ClassificationRecipe,
         *,
         classes: int,
         seed: int,
         steps_per_epoch: int,
         channels_last: bool = False,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
+        self.method = recipe.method
+        if self.method is not None:
+            self.method.attach(model)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.recipe = recipe
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
+        self.teacher = teacher
         self.train_loss = MeanMetric()
         self.test_loss = MeanMetric()
         self.top1 = MulticlassAccuracy(classes, average="micro")
         self.top5 = MulticlassAccuracy(classes, average="micro", top_k=min(5, classes))
+        self.told: dict[str, float] = {}  # by the method, of the weights that are evaluated
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W)."""
@@ -63,7 +71,7 @@ class ClassificationTask(pl.LightningModule):
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """The recipe's optimiser; its learning rate follows the recipe's schedule at every step."""
-        optimiser = build_optimiser(self.model, self.recipe.optimiser, self.recipe.gate_l1)
+        optimiser = build_optimiser(self.model, self.recipe.optimiser, self.method)
         factor = functools.partial(
             learning_rate_factor,
             self.recipe.schedule,
@@ -81,7 +89,11 @@ class ClassificationTask(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Cross-entropy with label smoothing; targets are labels (N,) or class probabilities (N, classes)."""
         images, targets = batch
-        loss = functional.cross_entropy(self(images), targets, label_smoothing=self.recipe.label_smoothing)
+        logits = self(images)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        if self.teacher is not None and self.recipe.distil is not None:
+            how = self.recipe.distil
+            loss = (1 - how.weight) * loss + how.weight * softened(logits, self.teacher(images), how.temperature)
         if not torch.isfinite(loss):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             raise DivergedError(
@@ -89,9 +101,13 @@ class ClassificationTask(pl.LightningModule):
                 f"with learning rate {rate:.6g}; lower recipe.optimiser.lr or lengthen schedule.warmup_epochs"
             )
         self.train_loss.update(loss.detach())
-        if self.recipe.scale_l1:  # the derivative of |x| is taken as 0 at 0: the sub-gradient of the paper
-            loss = loss + self.recipe.scale_l1 * scales(self.model).abs().sum()
-        return loss
+        term = None if self.method is None else self.method.loss(self.model)
+        return loss if term is None else loss + term
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """What the method does at the end of an epoch, before the epoch's evaluation."""
+        if self.method is not None and (self.trainer.is_last_batch or self.global_step == self.trainer.max_steps):
+            self.method.after_epoch(self.model)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Sum up loss and accuracies over the test split."""
@@ -105,30 +121,50 @@ class ClassificationTask(pl.LightningModule):
         """Begin the sums anew."""
         for metric in (self.test_loss, self.top1, self.top5):
             metric.reset()
+        self.told = {} if self.method is None else self.method.metrics(self.model)
 
-    def test_metrics(self) -> dict[str, float]:
-        """Accuracies in percent and the mean loss of the last pass over the test split, over all ranks.
-
-        Where the recipe states `scale_l1`: also the percentage of scales under a hundredth; where it states `gate_l1`:
-        the number of gates that are not 0.
-        """
+    def tested(self) -> dict[str, float]:
+        """Columns of the curves: accuracies in percent, mean loss, what the method tells, of the last evaluation."""
         metrics = {
             "top1": round(100 * float(self.top1.compute()), 4),
             "top5": round(100 * float(self.top5.compute()), 4),
             "loss": round(float(self.test_loss.compute()), 6),
         }
-        if self.recipe.scale_l1 is not None:
-            metrics["small_scales"] = round(100 * float((scales(self.model).abs() < SMALL_SCALE).float().mean()), 4)
-        if self.recipe.gate_l1 is not None:
-            metrics["open_gates"] = sum(int(block.gate != 0) for block in gated_blocks(self.model).values())
-        return metrics
+        return {f"test_{name}": value for name, value in (metrics | self.told).items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The method's state is part of the resume checkpoint."""
+        checkpoint["method"] = {} if self.method is None else self.method.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the method's state."""
+        if self.method is not None:
+            self.method.load_state(checkpoint["method"])
 
 
-def scales(network: nn.Module) -> Tensor:
-    """The scales of every batch normalisation, one after the other; PapertrailError when there are none."""
-    found: list[Tensor] = [
-        module.weight for module in network.modules() if isinstance(module, _BatchNorm) and module.affine
-    ]
-    if not found:
-        raise PapertrailError("recipe.scale_l1: the network has no batch normalisation with scales; leave it out")
-    return torch.cat(found)
+def softened(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(teacher || student), the mean over a batch, of logits (N, classes) that are divided by T."""
+    return temperature**2 * functional.kl_div(
+        functional.log_softmax(student / temperature, 1),
+        functional.log_softmax(teacher / temperature, 1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def load_teacher(ref: str, classes: int, shape: tuple[int, int, int]) -> Teacher:
+    """A kept checkpoint as a function from images (N, C, H, W) to logits (N, classes), on whatever device they are.
+
+    A function, and no module, so that the teacher is neither trained nor averaged nor saved. UsageError when it was
+    made for other classes or another input.
+    """
+    network, card = load_checkpoint(ref)
+    if (card.classes, tuple(card.input)) != (classes, tuple(shape)):
+        made = f"{card.classes} classes and images {tuple(card.input)}"
+        raise UsageError(f"recipe.distil.teacher: {ref} is for {made}, the student for {classes} and {tuple(shape)}")
+
+    def answer(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return network.to(images.device)(images)
+
+    return answer

@@ -1,0 +1,146 @@
+"""The runs of classifiers, which Lightning drives."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import nn
+
+from shared import datasets
+from shared.errors import PapertrailError, UsageError
+from shared.training.callbacks import Curves
+from shared.training.classification import ClassificationRecipe
+from shared.training.classifier import Classifier, load_teacher
+from shared.training.protocol import input_shape
+from shared.training.run import Outcome, Run, device_name, is_planned
+from shared.training.standin import stand_in
+
+FAST_STEPS = 2
+
+
+class ClassificationRun(Run):
+    """One classifier with one seed."""
+
+    @property
+    def recipe(self) -> ClassificationRecipe:
+        """The recipe as it is carried out."""
+        recipe = super().recipe
+        assert isinstance(recipe, ClassificationRecipe)  # the protocol's validator
+        return recipe
+
+    def fit(self, folder: Path) -> Outcome:
+        """Train, going on with what an interrupted run left in `folder`.
+
+        DivergedError when the loss is not finite; UsageError when a batch is larger than the training split.
+        """
+        recipe, hardware = self.recipe, self.protocol.trainer
+        data = datasets.datamodule(
+            self.protocol.data,
+            batch_size=recipe.batch_size,
+            augment=recipe.augment,
+            seed=self.seed,
+            workers=hardware.workers,
+        )
+        data.setup()
+        if recipe.batch_size > data.length("train"):
+            raise UsageError(f"recipe.batch_size: {recipe.batch_size} of {data.length('train')} training images")
+        curves, averaging = Curves(), _averaging(recipe)
+        callbacks: list[Callback] = [
+            curves,
+            *averaging,
+            ModelCheckpoint(folder, "resume", save_on_train_epoch_end=True, enable_version_counter=False),
+        ]
+        interactive = os.isatty(2)
+        if interactive:
+            callbacks.append(TQDMProgressBar(refresh_rate=20))
+        on_gpu = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
+        trainer = pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=hardware.strategy,
+            precision=hardware.precision,
+            max_epochs=recipe.epochs if recipe.epochs is not None else -1,
+            max_steps=recipe.steps if recipe.steps is not None else -1,
+            accumulate_grad_batches=recipe.accumulate,
+            gradient_clip_val=recipe.clip,
+            callbacks=callbacks,
+            logger=False,
+            deterministic=not on_gpu,  # bit-equal on a CPU; on a GPU only equal in distribution
+            benchmark=on_gpu,
+            enable_progress_bar=interactive,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # the data modules share each epoch out themselves
+            reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
+        )
+        # Deterministic algorithms fill fresh memory to show who reads it uninitialised: 5 % of a step, and no one does.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        data.trainer = trainer  # it says how many processes share a batch, and so how many batches there are
+        batches = len(data.train_dataloader())
+        classifier = self._classifier(-(-batches // recipe.accumulate))
+        resume = folder / "resume.ckpt"
+        # Asked by every rank: rank 0 may be clearing up just now.
+        resumable = resume.exists() and is_planned(self, folder)
+        try:
+            trainer.fit(classifier, data, ckpt_path=resume if resumable else None, weights_only=True)
+        except SIGTERMException as error:  # Lightning would end the process as if all were well
+            raise SystemExit(128 + signal.SIGTERM) from error
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        for callback in averaging:  # Lightning does so at the end of an epoch, and a resumed run may have none left
+            callback.on_train_end(trainer, classifier)
+        if recipe.steps is not None:  # they may have ended within an epoch, which Lightning does not evaluate
+            trainer.validate(classifier, data, verbose=False)
+            curves.rows[-1] |= classifier.tested()
+        network: nn.Module = classifier.model
+        changes: dict[str, Any] = {}
+        if recipe.method is not None:
+            network, changes = recipe.method.finish(network)
+        device = device_name(trainer.strategy.root_device)
+        return Outcome(network, curves.rows, len(curves.rows), device, changes)
+
+    def two_steps(self) -> None:
+        """See `Run.two_steps`; PapertrailError when a step is missing."""
+        recipe, classifier = self.recipe, self._classifier(FAST_STEPS)
+        seen = self.spec.model_copy(update={"shape": input_shape(self.protocol)})
+        data = stand_in(seen, recipe.augment, steps=FAST_STEPS, seed=self.seed)
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            gradient_clip_val=recipe.clip,
+            logger=False,
+            callbacks=list[Callback](_averaging(recipe)),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(classifier, data)
+        if trainer.global_step != FAST_STEPS:
+            raise PapertrailError(f"{self}: {trainer.global_step} steps of {FAST_STEPS}")
+
+    def _classifier(self, steps_per_epoch: int) -> Classifier:
+        how = self.recipe.distil
+        shape = input_shape(self.protocol)
+        return Classifier(
+            self.build(),
+            self.recipe,
+            classes=self.spec.classes,
+            seed=self.seed,
+            steps_per_epoch=steps_per_epoch,
+            channels_last=self.protocol.trainer.channels_last,
+            teacher=None if how is None else load_teacher(how.teacher, self.spec.classes, shape),
+        )
+
+
+def _averaging(recipe: ClassificationRecipe) -> list[EMAWeightAveraging]:
+    decay = recipe.ema_decay
+    return [] if decay is None else [EMAWeightAveraging(decay=decay)]

@@ -1,0 +1,191 @@
+"""Protocols: the data and the schedule of runs, and the networks (arms) that are compared under them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PositiveInt, SerializeAsAny, ValidationInfo, model_validator
+
+from shared import datasets
+from shared.errors import PapertrailError, UsageError
+from shared.files import ROOT, read_yaml
+from shared.schema import Strict, validated
+from shared.training.pruning import StatedPrune
+from shared.training.recipe import Hardware, Recipe, Shape
+from shared.training.tasks import DEFAULT, TASKS, task, task_of
+
+ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+def _of_its_task(value: Any, info: ValidationInfo) -> Any:
+    """A mapping as the recipe of the task that it names."""
+    if not isinstance(value, dict):
+        return value
+    name = value.get("task", DEFAULT)
+    if name not in TASKS:
+        raise ValueError(f"no task `{name}`; there are {', '.join(TASKS)}")
+    return task(name).recipe.model_validate(value, context=info.context)
+
+
+StatedRecipe = Annotated[SerializeAsAny[Recipe], BeforeValidator(_of_its_task)]
+
+
+class Arm(Strict):
+    """One network of a protocol: what a builder makes, or what another arm ended with under the same seed.
+
+    Attributes:
+        builder: of the paper's MODELS.
+        args: its arguments; the number of classes comes from the data.
+        of: the arm of this protocol whose network this one continues.
+        prune: what is taken out of that network; then nothing is trained.
+        weights: what the arm begins with. In the structure that pruning left there are the weights as they ended
+            ("inherited"), as they were before any training ("initial"), or drawn anew ("random").
+        budget: as many epochs as the recipe says, or as many more as the network has fewer MACs than the one that the
+            chain of arms began with (scratch-B of Liu et al. 2019, section 3).
+        recipe: instead of the protocol's.
+    """
+
+    builder: str = ""
+    args: dict[str, bool | int | float | str] = {}
+    of: ArmName | None = None
+    prune: StatedPrune = None
+    weights: Literal["inherited", "initial", "random"] = "inherited"
+    budget: Literal["epochs", "macs"] = "epochs"
+    recipe: StatedRecipe | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Arm:
+        if bool(self.builder) == bool(self.of):
+            raise ValueError("give either `builder` or `of`")
+        if self.of is None and (self.prune or self.weights != "inherited" or self.budget != "epochs"):
+            raise ValueError("`prune`, `weights` and `budget` belong to an arm that continues another (`of`)")
+        if self.of is not None and self.args:
+            raise ValueError("`args` belong to a `builder`; an arm that continues another has its network")
+        if self.prune and (self.recipe or self.weights != "inherited" or self.budget != "epochs"):
+            raise ValueError("an arm that prunes trains nothing: `recipe`, `weights` and `budget` belong to the next")
+        return self
+
+
+class Protocol(Strict):
+    """The data and the schedule of a run, and the networks that are compared under it.
+
+    Each arm is trained with the seeds `seed`, `seed + 1`, ... (`repeats` of them). `sources` says where each value of
+    the recipe comes from, `needs` in plain words what running it takes: "one GPU, about 40 hours".
+    """
+
+    what: str
+    data: str
+    needs: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    repeats: PositiveInt = 1
+    arms: dict[ArmName, Arm]
+    recipe: StatedRecipe
+    trainer: Hardware = Hardware()
+    sources: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _arms_end_at_a_builder(self) -> Protocol:
+        for name, arm in self.arms.items():
+            seen = [name]
+            while arm.of is not None:
+                if arm.of not in self.arms:
+                    raise ValueError(f"arm `{seen[-1]}` continues `{arm.of}`, which is no arm of this protocol")
+                if arm.of in seen:
+                    raise ValueError(f"arm `{name}` continues itself: {' of '.join([*seen, arm.of])}")
+                seen.append(arm.of)
+                arm = self.arms[arm.of]
+        return self
+
+    @model_validator(mode="after")
+    def _budget_can_be_spent(self) -> Protocol:
+        for name, arm in self.arms.items():
+            if arm.budget != "macs":
+                continue
+            steps = [self.arms[one].prune for one in self.lineage(name)]
+            if any(step is not None and step.shapes == "kept" for step in steps):
+                raise ValueError(f"arm `{name}`: after `shapes: kept` no MACs are gone that `budget: macs` could spend")
+            if self.recipe_of(name).epochs is None:
+                raise ValueError(f"arm `{name}`: `budget: macs` multiplies epochs: its recipe needs `epochs`")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Protocol:
+        kind = task_of(self.recipe)
+        for key in sorted(self.trainer.model_fields_set - kind.hardware):
+            raise ValueError(f"trainer.{key}: a run of the task `{kind.name}` does not heed it; remove it")
+        for name, arm in self.arms.items():
+            if arm.recipe is not None and arm.recipe.task != kind.name:
+                other = f"the protocol's is `{kind.name}`"
+                raise ValueError(f"arms.{name}.recipe.task: the arm's recipe is of `{arm.recipe.task}`, {other}")
+            if arm.of is not None and not kind.continues:
+                raise ValueError(f"arms.{name}.of: an arm of the task `{kind.name}` cannot continue another")
+        return self
+
+    def lineage(self, arm: str) -> list[str]:
+        """The arms from the one that a builder makes to this one."""
+        parent = self.arms[arm].of
+        return [*(self.lineage(parent) if parent is not None else []), arm]
+
+    def zeros(self, arm: str) -> frozenset[Literal["weights", "channels"]]:
+        """What the prunings on the way to this arm's network set to zero, and what is to stay zero in training."""
+        steps = [self.arms[one].prune for one in self.lineage(arm)]
+        return frozenset(step.zeros for step in steps if step is not None and step.zeros is not None)
+
+    def origin(self, arm: str) -> Arm:
+        """The arm with the builder at the start of this one's chain; itself when it continues no other."""
+        return self.arms[self.lineage(arm)[0]]
+
+    def action(self, arm: str) -> Literal["train", "prune"]:
+        """What makes an arm: `python -m shared.training <action>`."""
+        return "train" if self.arms[arm].prune is None else "prune"
+
+    def recipe_of(self, arm: str) -> Recipe:
+        """How an arm is trained."""
+        return self.arms[arm].recipe or self.recipe
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of every arm."""
+        return range(self.seed, self.seed + self.repeats)
+
+
+def load_protocols(path: Path) -> dict[str, Protocol]:
+    """The protocols of papers/<slug>/params.yaml, whose methods and rules are found in papers/<slug>.
+
+    PapertrailError names the file and every key that is unknown or wrong.
+    """
+    return {name: _read(path, name, value) for name, value in _stated(path).items()}
+
+
+def load_protocol(path: Path, name: str) -> Protocol:
+    """One protocol of a params.yaml, the tasks of the others left alone; UsageError lists those it has."""
+    stated = _stated(path)
+    if name not in stated:
+        raise UsageError(f"{path}: no protocol `{name}`; it has {', '.join(stated)}")
+    return _read(path, name, stated[name])
+
+
+def protocol_with(paper: str, name: str, arm: str) -> Protocol:
+    """A paper's protocol; UsageError lists what there is when it, or the arm, does not exist."""
+    path = ROOT / "papers" / paper / "params.yaml"
+    protocol = load_protocol(path, name)
+    if arm not in protocol.arms:
+        raise UsageError(f"{path}: `{name}` has no arm `{arm}`; it has {', '.join(protocol.arms)}")
+    return protocol
+
+
+def input_shape(protocol: Protocol) -> Shape:
+    """What the network sees, (C, H, W): the data set's images, or the recipe's crop of them."""
+    return protocol.recipe.input(datasets.spec(protocol.data).shape)
+
+
+def _stated(path: Path) -> dict[str, Any]:
+    raw = read_yaml(path)
+    if not isinstance(raw, dict) or not raw:
+        raise PapertrailError(f"{path}: expected one mapping of protocol names to protocols")
+    return raw
+
+
+def _read(path: Path, name: str, value: Any) -> Protocol:
+    return validated(Protocol, value, f"{path}: {name}", {"paper": path.parent.name})

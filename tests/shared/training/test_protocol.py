@@ -1,0 +1,108 @@
+"""What belongs to a task: a recipe of another task, or a key that the task would ignore, is refused and named."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any, Literal
+
+import pytest
+from pydantic import ValidationError
+
+from shared.errors import UsageError
+from shared.training import tasks
+from shared.training.classification import TASK, ClassificationRecipe
+from shared.training.plan import starts
+from shared.training.protocol import Protocol
+from shared.training.recipe import Recipe, completed
+from shared.training.tasks import task, task_of
+
+from .protocols import tiny
+
+
+class OutlineRecipe(Recipe):
+    task: Literal["outlines"]
+    size: int
+
+
+@pytest.fixture(autouse=True)
+def outlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry in the table is all that another task takes."""
+    made = dataclasses.replace(
+        TASK, name="outlines", recipe=OutlineRecipe, hardware=frozenset({"workers"}), continues=False
+    )
+    monkeypatch.setitem(sys.modules, "outlines", type(sys)("outlines"))
+    monkeypatch.setattr(sys.modules["outlines"], "TASK", made, raising=False)
+    monkeypatch.setitem(tasks.TASKS, "outlines", "outlines")
+
+
+RECIPE: dict[str, Any] = {"task": "outlines", "size": 9, "batch_size": 2, "optimiser": {"name": "sgd", "lr": 0.1}}
+
+
+def stated(**changes: Any) -> dict[str, Any]:
+    return {"what": "x", "data": "mnist5k", "recipe": RECIPE, "arms": {"one": {"builder": "x"}}} | changes
+
+
+def test_the_recipe_is_of_the_task_that_it_names() -> None:
+    protocol = Protocol.model_validate(stated())
+    assert isinstance(protocol.recipe, OutlineRecipe) and task_of(protocol.recipe).name == "outlines"
+    assert protocol.model_dump(mode="json")["recipe"]["size"] == 9, "its own keys are part of every plan"
+    assert isinstance(tiny().recipe, ClassificationRecipe)
+    with pytest.raises(UsageError, match="no task `sounds`; there are classification, detection, outlines"):
+        task("sounds")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"recipe": RECIPE | {"augment": {}}}, "recipe.augment"),
+        ({"recipe": RECIPE | {"task": "sounds"}}, "no task `sounds`"),
+        ({"trainer": {"devices": 8}}, "trainer.devices: a run of the task `outlines` does not heed it"),
+        ({"trainer": {"workers": 2, "precision": "16-mixed"}}, "trainer.precision"),
+        ({"arms": {"one": {"builder": "x"}, "two": {"of": "one"}}}, "arms.two.of: an arm of the task `outlines`"),
+        (
+            {"arms": {"one": {"builder": "x", "recipe": tiny().recipe.model_dump()}}},
+            "arms.one.recipe.task: the arm's recipe is of `classification`, the protocol's is `outlines`",
+        ),
+        ({"arms": {"one": {"builder": "x", "recipe": RECIPE | {"sise": 3}}}}, "arms.one.recipe.sise"),
+    ],
+)
+def test_what_the_task_would_ignore_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Protocol.model_validate(stated(**change))
+    assert named in str(caught.value)
+
+
+def test_a_budget_of_macs_needs_epochs() -> None:
+    arms = {"one": {"builder": "x"}, "two": {"of": "one", "weights": "random", "budget": "macs"}}
+    with pytest.raises(ValidationError, match="arm `two`: `budget: macs` multiplies epochs"):
+        Protocol.model_validate(stated(arms=arms, recipe=tiny(epochs=None, steps=9).recipe.model_dump()))  # type: ignore[arg-type]
+
+
+def test_a_record_is_completed_by_younger_keys_alone() -> None:
+    recipe = tiny().recipe
+    whole = recipe.model_dump(mode="json")
+    old = {key: value for key, value in whole.items() if key not in ("clip", "method", "distil")}
+    old["augment"] = {"pad_crop": 2}
+    old["optimiser"] = {key: value for key, value in old["optimiser"].items() if key != "layer_decay"}
+    assert completed(old, recipe) == whole
+    assert completed(old | {"batch_size": 7, "gone": 1}, recipe) == whole | {"batch_size": 7, "gone": 1}
+
+
+def test_the_code_of_an_arm_starts_from_what_is_found_by_name() -> None:
+    protocol = tiny()
+    common = {
+        "shared.training.__main__",
+        "shared.training.classification",
+        "shared.datasets.mnist5k",
+        "papers.ghostnet",
+    }
+    assert set(starts("ghostnet", protocol, "ghost", "evaluate")) == common | {"shared.training.accuracy"}
+    common.add("shared.training.fit")
+    assert set(starts("ghostnet", protocol, "ghost", "train")) == common
+    more = protocol.model_copy(
+        update={
+            "arms": protocol.arms | {"next": protocol.arms["ghost"].model_copy(update={"of": "ghost", "builder": ""})}
+        }
+    )
+    assert set(starts("ghostnet", more, "next", "train")) == common | {"shared.compression.continued"}
