@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from torch import nn
 
+from papers.adder_detection.method import AdaptiveLearningRate
 from papers.adder_detection.model import AdderCifarResNet, VGGSmall, adder_resnet
+from shared.training.method import Method
 
 CIFAR_DEPTHS, IMAGENET_DEPTHS = (20, 32), (18, 50, 101)
 
@@ -27,3 +29,5 @@ _IMAGENET = ((3, 224, 224), 1000)
 DEFAULTS: dict[str, tuple[tuple[int, int, int], int]] = {
     name: _IMAGENET if name.endswith(("18", "50", "101")) else _CIFAR for name in MODELS
 }
+
+METHODS: dict[str, type[Method]] = {"adder": AdaptiveLearningRate}

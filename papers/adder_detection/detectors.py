@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from shared.detection.build import require
-from shared.detection.network import DetectorNetwork
+from shared.detection import build
 
 NAMES = (
     "fcos", "retinanet", "foveabox", "atss", "gfl", "vfnet", "reppoints", "sparse_rcnn", "faster_rcnn",
@@ -37,14 +36,15 @@ def detector(
         PapertrailError: MMDetection is missing.
         ValueError: an unknown switch, neck or gradient.
     """
-    require()
-    from papers.adder_detection.switch import AdderDetector  # late: classifiers need no MMDetection
+    build.require()
+    import papers.adder_detection.switch  # noqa: F401  (late: classifiers need no MMDetection; registers the switch)
 
-    built = AdderDetector(
-        name, adder, neck, shortcuts, depth, width, input_gradient, frozen_norm, checkpoint or None, channels,
-        convs or None, classes,
-    )  # type: ignore[arg-type]  # fmt: skip
-    return DetectorNetwork(built)
+    given = {
+        "detector": name, "adder": adder, "neck": neck, "shortcuts": shortcuts, "depth": depth, "width": width,
+        "input_gradient": input_gradient, "frozen_norm": frozen_norm, "checkpoint": checkpoint or None,
+        "channels": channels, "convs": convs or None, "num_classes": classes,
+    }  # fmt: skip
+    return build.detector({"type": "AdderDetector", **given}, classes)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {name: functools.partial(detector, name) for name in NAMES}

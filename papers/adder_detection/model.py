@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from papers.adder_detection.adder import Adder2d, InputGradient
 from shared.baselines.resnet import Block, BlockConv, ResNet
-from shared.layers.adder import Adder2d, InputGradient
 from shared.layers.conv import conv_bn
 
 WIDTHS = (16, 32, 64)

@@ -16,8 +16,8 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
+from papers.adder_detection.adder import InputGradient
 from papers.adder_detection.model import adder_bn
-from shared.layers.adder import InputGradient
 
 Path = Literal["fpn", "pafpn", "r-pafpn"]
 Extra = Literal["output", "input", "pool"]

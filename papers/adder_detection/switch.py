@@ -8,9 +8,9 @@ from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from torch import nn
 
+from papers.adder_detection.adder import Adder2d, InputGradient
 from papers.adder_detection.necks import Path
-from shared.detection.build import PREPROCESSOR, base_model, mmdetection, on_backbone
-from shared.layers.adder import Adder2d, InputGradient
+from shared.detection import build
 
 # MMDetection's own configurations, whose heads, losses and tests are taken as they are.
 ZOO = {
@@ -46,7 +46,7 @@ def AdderDetector(
     checkpoint: str | None = None,
     channels: int = 256,
     convs: int | None = None,
-    classes: int = 80,
+    num_classes: int = 80,
 ) -> nn.Module:
     """A detector of MMDetection whose backbone, neck and head are made of convolutions or of adder layers.
 
@@ -62,7 +62,7 @@ def AdderDetector(
         checkpoint: "<slug>/<name>" of a pinned classifier that the backbone begins with.
         channels: of the neck and of the head.
         convs: 3x3 layers in each branch of a dense head; as in MMDetection's own configuration when not given.
-        classes: number of classes.
+        num_classes: number of classes.
 
     Raises:
         ValueError: an unknown detector or switch, or "B+N+H" for a detector without a dense head.
@@ -71,7 +71,7 @@ def AdderDetector(
         raise ValueError(f"the detector is one of {', '.join(ZOO)} and the switch one of {', '.join(SWITCHES)}, "
                          f"not {detector} and {adder}")  # fmt: skip
     parts = adder.split("+")
-    config = base_model(ZOO[detector])
+    config = build.base_model(ZOO[detector])
     if "H" in parts and "bbox_head" not in config:
         raise ValueError(f"{detector} has no dense head whose 3x3 layers could add: use B+N")
     taps = STAGES[config["neck"].get("start_level", 0) :]
@@ -87,9 +87,11 @@ def AdderDetector(
     if "B" in parts:
         network["input_gradient"] = input_gradient
     name = f"adder_resnet{depth}" if "B" in parts else f"resnet{depth}"
-    config = on_backbone(config, "adder_detection", name, network, taps, norm_eval=frozen_norm, checkpoint=checkpoint)
-    config["data_preprocessor"] = PREPROCESSOR  # FCOS's own wants the pixels of another backbone
-    built: Any = mmdetection(config, classes)
+    config = build.on_backbone(
+        config, "adder_detection", name, network, taps, norm_eval=frozen_norm, checkpoint=checkpoint
+    )
+    config["data_preprocessor"] = build.PREPROCESSOR  # FCOS's own wants the pixels of another backbone
+    built: Any = build.detector(config, num_classes).detector
     if "H" in parts:
         _add_in_head(built, input_gradient)
     return built

@@ -30,6 +30,7 @@ def detector(
     attention: str = "none",
     kernel: str = "released",
     frozen: bool = True,
+    checkpoint: str = "",
     *,
     classes: int = 80,
 ) -> nn.Module:
@@ -42,29 +43,8 @@ def detector(
         kernel: of ECA, as in `model.kernel_sizes`, or "released": the sizes of the authors' own detectors.
         frozen: the stem and the first stage are not trained and normalisation keeps its statistics, as MMDetection has
             it for backbones that come trained.
+        checkpoint: "<slug>/<name>" of kept weights that the backbone begins with; none when empty.
         classes: number of classes.
-
-    Raises:
-        ValueError: there is no such backbone or attention.
-        PapertrailError: MMDetection is missing.
-    """
-    return build.detector(model_of(name, backbone, attention, kernel, frozen=frozen), classes)
-
-
-def model_of(
-    name: str,
-    backbone: str,
-    attention: str,
-    kernel: str = "released",
-    *,
-    frozen: bool = False,
-    checkpoint: str | None = None,
-) -> dict[str, Any]:
-    """The model dictionary of MMDetection behind `detector`.
-
-    Args:
-        name, backbone, attention, kernel, frozen: as for `detector`.
-        checkpoint: "<slug>/<name>" of pinned weights of the backbone.
 
     Raises:
         ValueError: there is no such backbone or attention.
@@ -75,10 +55,11 @@ def model_of(
     if kernel == "released":
         kernel = released if backbone == "resnet50" else "3357"
     args = {"kernel": kernel} if attention == "eca" else {}
-    return build.on_backbone(
+    config = build.on_backbone(
         build.base_model(file), "eca_net", network, args, TAPS,
-        checkpoint=checkpoint, norm_eval=frozen, frozen=FROZEN if frozen else (),
+        checkpoint=checkpoint or None, norm_eval=frozen, frozen=FROZEN if frozen else (),
     )  # fmt: skip
+    return build.detector(config, classes)
 
 
 def narrow_retinanet(

@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from shared.builders import build, find_model
 from shared.errors import PapertrailError
-from shared.weights.card import find, read_card
 from shared.weights.load import load_checkpoint
+from shared.weights.records import identity
 
 
 @MODELS.register_module()
@@ -111,7 +111,7 @@ def _found(paper: str, model: str, args: tuple[tuple[str, Any], ...]) -> tuple[d
 
 
 def _pinned(ref: str, paper: str, model: str, args: dict[str, Any]) -> nn.Module:
-    card = read_card(find(ref))
+    card = identity(ref)
     defaults = {name: one.default for name, one in inspect.signature(find_model(paper, model).build).parameters.items()}
     if (card.paper, card.model) != (paper, model) or defaults | card.args != defaults | args:
         raise PapertrailError(

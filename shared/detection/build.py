@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from shared.detection.network import DetectorNetwork
 from shared.errors import PapertrailError
 
@@ -42,16 +40,10 @@ def require() -> None:
 
 
 def detector(config: dict[str, Any], classes: int) -> DetectorNetwork:
-    """The detector that a model dictionary of MMDetection describes, as a plain network; see `mmdetection`."""
-    return DetectorNetwork(mmdetection(config, classes))
-
-
-def mmdetection(config: dict[str, Any], classes: int) -> nn.Module:
-    """The detector that a model dictionary of MMDetection describes.
+    """The detector that a model dictionary of MMDetection describes, as a plain network.
 
     Args:
-        config: `model` of an MMDetection configuration; it is left as it was. Without a `data_preprocessor` it gets
-            that of our classifiers.
+        config: `model` of an MMDetection configuration; it is left as it was.
         classes: number of classes; put wherever the dictionary says `num_classes`, but for a proposal network's one.
 
     Raises:
@@ -63,8 +55,8 @@ def mmdetection(config: dict[str, Any], classes: int) -> nn.Module:
 
     import shared.detection.backbone  # noqa: F401  (registers itself)
 
-    complete = {"data_preprocessor": PREPROCESSOR} | copy.deepcopy(config)
-    return MODELS.build(ConfigDict(_with_classes(complete, classes)))
+    complete = _with_classes(copy.deepcopy(config), classes)
+    return DetectorNetwork(MODELS.build(ConfigDict(copy.deepcopy(complete))), complete)
 
 
 def base_model(name: str) -> dict[str, Any]:
@@ -82,6 +74,8 @@ def on_backbone(
 ) -> dict[str, Any]:
     """The model dictionary with one of our networks for a backbone, and a neck that fits it.
 
+    Where it does not say how pixels are normalised, they are as our classifiers want them.
+
     Args:
         config: a model dictionary with a neck.
         paper: the slug of the paper whose network it is.
@@ -95,7 +89,7 @@ def on_backbone(
 
     backbone = {"type": "TapsBackbone", "paper": paper, "model": model, "args": args, "taps": list(taps), **options}
     neck = config["neck"] | {"in_channels": out_channels(paper, model, args, list(taps))}
-    return config | {"backbone": backbone, "neck": neck}
+    return {"data_preprocessor": PREPROCESSOR} | config | {"backbone": backbone, "neck": neck}
 
 
 def _with_classes(part: Any, classes: int) -> Any:

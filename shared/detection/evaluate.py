@@ -1,45 +1,29 @@
-"""`python -m shared.detection.evaluate papers/<slug> PROTOCOL ARM`: measure the detections that an arm has kept.
-
-A stage of its own, so that another measure needs no training: it reads seeds/<N>/detections.json and writes
-evaluation.json beside them. A set in COCO's layout is measured as COCO and as VOC, a set in VOC's layout as VOC.
-"""
+"""Every measure of a detector on a set's test split: COCO's and VOC's, from its detections."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from shared.detection.boxes import DetectionSet, detection_set
 from shared.detection.metrics import Detection, Rule, evaluate, voc_map
-from shared.detection.sets import DetectionSet, detection_set
-from shared.errors import PapertrailError, exit_status
-from shared.files import ROOT, read_json, write_json
-from shared.training.command import arm_parser
-from shared.training.recipe import detection
-from shared.training.run import protocol_with
+from shared.detection.network import DetectorNetwork
+from shared.detection.predictions import predict
+from shared.detection.recipe import DetectionRecipe
 
 RULES: tuple[Rule, ...] = ("11 point", "area")
 
 
-def main() -> int:
-    """Evaluate, and return the exit status: 0, 1 when it failed, 2 on wrong usage."""
-    given = arm_parser("shared.detection.evaluate", __doc__).parse_args()
-    return exit_status(lambda: evaluate_arm(given.paper, given.protocol, given.arm))
+def measure(network: nn.Module, recipe: DetectionRecipe, data: str) -> dict[str, float]:
+    """The metrics of a set's own layout; DataError when the set is missing or damaged."""
+    images = detection_set(data)
+    images.prepare()
+    assert isinstance(network, DetectorNetwork)
+    return evaluate(images, "test", predict(network, recipe, images), recipe.masks)
 
 
-def evaluate_arm(paper: str, protocol_name: str, arm: str) -> None:
-    """Measure the detections of every seed of an arm, and write evaluation.json.
-
-    UsageError when there is no such arm or it is no detector's; PapertrailError when it was not trained.
-    """
-    protocol = protocol_with(paper, protocol_name, arm)
-    detection(protocol.recipe)
-    folder, images = ROOT / "papers" / paper / "runs" / protocol_name / arm, detection_set(protocol.data)
-    found = {str(seed): measures(images, _detections(folder, seed)) for seed in protocol.seeds}
-    write_json(folder / "evaluation.json", found)
-
-
-def measures(images: DetectionSet, found: list[Detection]) -> dict[str, Any]:
+def measures(images: DetectionSet, found: list[Detection], masks: bool = False) -> dict[str, Any]:
     """Every measure of detections on the test split, in percent.
 
     Returns:
@@ -48,7 +32,7 @@ def measures(images: DetectionSet, found: list[Detection]) -> dict[str, Any]:
     """
     measured: dict[str, Any] = {}
     if images.layout == "coco":
-        measured["coco"] = _rounded(evaluate(images, "test", found))
+        measured["coco"] = _rounded(evaluate(images, "test", found, masks))
         labels = {category: label for label, category in enumerate(images.category_ids)}
         found = [one | {"category_id": labels[one["category_id"]]} for one in found]
     annotated = images.read("test")
@@ -58,14 +42,3 @@ def measures(images: DetectionSet, found: list[Detection]) -> dict[str, Any]:
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _rounded(one) if isinstance(one, dict) else round(one, 4) for name, one in values.items()}
-
-
-def _detections(folder: Path, seed: int) -> list[Detection]:
-    file = folder / "seeds" / str(seed) / "detections.json"
-    if not file.exists():
-        raise PapertrailError(f"{file}: not there; train the arm first (python -m shared.detection)")
-    return read_json(file)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

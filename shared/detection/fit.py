@@ -1,4 +1,4 @@
-"""Training and evaluating a detector: MMDetection's Runner and data pipelines, our recipe, our metrics."""
+"""Training a detector: MMDetection's Runner and data pipelines, our recipe."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from shared.datasets.spec import DatasetSpec, SplitName
+from shared.detection.boxes import detection_set
 from shared.detection.build import require
-from shared.detection.metrics import Detection, evaluate
+from shared.detection.config import clip, devices, loader, optimiser
+from shared.detection.evaluate import measures
+from shared.detection.launch import processes
+from shared.detection.metrics import evaluate
 from shared.detection.network import DetectorNetwork
-from shared.detection.sets import DetectionSet, detection_set
+from shared.detection.predictions import predict
+from shared.detection.recipe import DetectionRecipe
+from shared.detection.standin import two_steps
 from shared.files import write_json
-from shared.training.optim import build_optimiser
-from shared.training.recipe import DetectionRecipe, detection
 from shared.training.run import Outcome, Run, device_name
+from shared.weights.card import find, read_card
 
 RESUME = "resume.ckpt"
 
@@ -31,130 +35,105 @@ class DetectionRun(Run):
     """One detector with one seed."""
 
     @property
-    def spec(self) -> DatasetSpec:
-        """The data set of this run."""
-        return detection_set(self.protocol.data).spec
+    def recipe(self) -> DetectionRecipe:
+        """The recipe as it is carried out."""
+        recipe = super().recipe
+        assert isinstance(recipe, DetectionRecipe)  # the protocol's validator
+        return recipe
+
+    def plan(self) -> dict[str, Any]:
+        """Everything that decides the result; the kept checkpoint that a backbone begins with, too."""
+        ref = self.arm.args.get("checkpoint")
+        return super().plan() | ({"reads": {ref: read_card(find(str(ref))).sha256}} if ref else {})
+
+    def build(self) -> DetectorNetwork:
+        """The detector that training begins with, initialised from the seed."""
+        network = super().build()
+        assert isinstance(network, DetectorNetwork)
+        return network
 
     def fit(self, folder: Path) -> Outcome:
-        """Train the detector, going on with what an interrupted run left in `folder`, and evaluate the last weights.
+        """Train the detector, going on with what an interrupted run left in `folder`.
 
         Randomness is a function of (seed, epoch), so that a run killed anywhere and resumed ends equal to one that was
-        not (on a CPU). The detections on the test split are kept in detections.json, as the COCO tools read them; a run
-        that diverged has none.
+        not (on one CPU). Where the recipe takes divergence for a result, the weights are those of that moment.
 
         Raises:
-            PapertrailError: the loss is not finite, unless the recipe says that this is a result.
+            PapertrailError: the loss is not finite, unless the recipe says that this is a result; a batch is larger
+                than the training split; there are too few GPUs.
             DataError: the data are missing or damaged.
         """
         require()
-        recipe, images = detection(self.protocol.recipe), detection_set(self.protocol.data)
-        images.prepare()
-        network = self.build()
-        assert isinstance(network, DetectorNetwork)
+        detection_set(self.protocol.data).prepare()
+        again = ["-m", "shared.training", "train", f"papers/{self.paper}", self.protocol_name, self.arm_name]
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
             warnings.simplefilter("ignore")  # of the libraries, about each other's versions
-            progress = _train(network, recipe, images, self.seed, folder, scratch)
-            found = [] if progress.diverged else predict(network, recipe, images)
-        write_json(folder / "detections.json", found)
+            with processes(devices(self.protocol.trainer), [*again, "--seed", str(self.seed)]):
+                return self._train(folder, scratch)
+
+    def _train(self, folder: Path, scratch: str) -> Outcome:
+        from mmengine.optim import OptimWrapper
+        from mmengine.runner import Runner
+
+        import shared.detection.registry  # noqa: F401  (registers our data sets)
+        from shared.detection.hooks import Diverged, Progress
+
+        network, recipe, hardware = self.build(), self.recipe, self.protocol.trainer
+        progress = Progress(self.paper, recipe, self.seed, folder / RESUME)
+        logging.disable(logging.WARNING)  # MMEngine tells at length what it was given
+        try:
+            runner = Runner(
+                model=_shared_out(network),
+                work_dir=scratch,
+                train_dataloader=loader(
+                    detection_set(self.protocol.data), "train", recipe,
+                    seed=self.seed, devices=devices(hardware), workers=hardware.workers,
+                ),
+                train_cfg={"by_epoch": True, "max_epochs": recipe.epochs, "val_interval": recipe.epochs + 1},
+                optim_wrapper=OptimWrapper(optimiser(network, recipe), clip_grad=clip(recipe)),
+                default_hooks={"logger": None, "checkpoint": None, "param_scheduler": None, "timer": None},
+                custom_hooks=[progress],
+                default_scope="mmdet",
+                randomness={"seed": self.seed},
+                log_level="ERROR",
+                experiment_name=f"papertrail-{os.getpid()}-{random.getrandbits(32)}",
+                visualizer={"type": "Visualizer", "vis_backends": [], "name": f"none-{random.getrandbits(32)}"},
+            )  # fmt: skip
+            with contextlib.suppress(Diverged):
+                runner.train()
+        finally:
+            logging.disable(logging.NOTSET)
         device = device_name(next(network.parameters()).device)
-        return Outcome(network, evaluate(images, "test", found), progress.rows, len(progress.rows), device)
+        changes: dict[str, Any] = {}
+        kept: nn.Module = network
+        if recipe.method is not None:
+            kept, changes = recipe.method.finish(network)
+        return Outcome(kept, progress.rows, len(progress.rows), device, changes)
+
+    def evaluate(self, network: nn.Module, folder: Path) -> dict[str, float]:
+        """The metrics of the set's own layout; what was found is kept, with every measure of it.
+
+        `folder`/detections has, for each seed, <seed>.json as COCO's tools read it, and <seed>-measures.json.
+        """
+        assert isinstance(network, DetectorNetwork)
+        images, kept = detection_set(self.protocol.data), folder / "detections"
+        found = predict(network, self.recipe, images)
+        kept.mkdir(exist_ok=True)
+        write_json(kept / f"{self.seed}.json", found)
+        write_json(kept / f"{self.seed}-measures.json", measures(images, found, self.recipe.masks))
+        own = {} if self.recipe.method is None else self.recipe.method.metrics(network)
+        return evaluate(images, "test", found, self.recipe.masks) | own
+
+    def two_steps(self) -> None:
+        """See `Run.two_steps`: two steps and one prediction on noise; PapertrailError when a loss is not finite."""
+        two_steps(self.build(), self.recipe, self.spec.classes, str(self))
 
 
-def measure(network: nn.Module, recipe: DetectionRecipe, data: str) -> dict[str, float]:
-    """The metrics of a trained detector on the test split of a set; DataError when it is missing or damaged."""
-    images = detection_set(data)
-    images.prepare()
-    assert isinstance(network, DetectorNetwork)
-    return evaluate(images, "test", predict(network, recipe, images))
+def _shared_out(network: DetectorNetwork) -> Any:
+    """The detector, or where several processes train it, what keeps their gradients equal."""
+    if not torch.distributed.is_initialized():
+        return network.detector
+    from mmengine.device import get_device
+    from mmengine.model import MMDistributedDataParallel
 
-
-def predict(network: DetectorNetwork, recipe: DetectionRecipe, images: DetectionSet) -> list[Detection]:
-    """The detections on the test split, in the coordinates of the images as they are stored."""
-    require()
-    from mmdet.registry import DATASETS
-    from mmengine.dataset import pseudo_collate
-
-    dataset = DATASETS.build(_dataset(images, "test", recipe))
-    detector = network.detector.eval()
-    categories = images.category_ids
-    found: list[Detection] = []
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MMDetection, about PyTorch's own plans
-        for start in range(0, len(dataset), recipe.batch_size):
-            batch = [dataset[place] for place in range(start, min(start + recipe.batch_size, len(dataset)))]
-            for sample in detector.test_step(pseudo_collate(batch)):
-                boxes = sample.pred_instances
-                for (left, top, right, bottom), score, label in zip(
-                    boxes.bboxes.tolist(), boxes.scores.tolist(), boxes.labels.tolist(), strict=True
-                ):
-                    found.append(
-                        {
-                            "image_id": sample.img_id,
-                            "category_id": categories[label],
-                            "bbox": [round(value, 2) for value in (left, top, right - left, bottom - top)],
-                            "score": round(score, 5),
-                        }
-                    )
-    return found
-
-
-def _dataset(images: DetectionSet, split: SplitName, recipe: DetectionRecipe) -> dict[str, Any]:
-    """A split as MMDetection's configuration of a data set."""
-    scale = {"type": "Resize", "scale": recipe.size, "keep_ratio": True}
-    if split == "train":
-        pipeline: list[dict[str, Any]] = [
-            {"type": "LoadImageFromFile"},
-            {"type": "LoadAnnotations", "with_bbox": True},
-            scale,
-            {"type": "RandomFlip", "prob": recipe.flip},
-            {"type": "PackDetInputs"},
-        ]
-    else:
-        meta = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
-        pipeline = [{"type": "LoadImageFromFile"}, scale, {"type": "PackDetInputs", "meta_keys": meta}]
-    return images.mmdet(split) | {
-        "pipeline": pipeline,
-        "test_mode": split != "train",
-        "filter_cfg": {"filter_empty_gt": True} if split == "train" else None,
-    }
-
-
-def _train(
-    network: DetectorNetwork, recipe: DetectionRecipe, images: DetectionSet, seed: int, folder: Path, scratch: str
-) -> Any:
-    from mmengine.optim import OptimWrapper
-    from mmengine.runner import Runner
-
-    from shared.detection.hooks import Diverged, Progress
-
-    logging.disable(logging.WARNING)  # MMEngine tells at length what it was given
-    try:
-        progress = Progress(recipe, seed, folder / RESUME)
-        runner = Runner(
-            model=network.detector,
-            work_dir=scratch,
-            train_dataloader={
-                "batch_size": recipe.batch_size,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": True, "seed": seed},
-                "drop_last": True,
-                "dataset": _dataset(images, "train", recipe),
-            },
-            train_cfg={"by_epoch": True, "max_epochs": recipe.epochs, "val_interval": recipe.epochs + 1},
-            optim_wrapper=OptimWrapper(
-                build_optimiser(network, recipe.optimiser),
-                clip_grad=None if recipe.clip is None else {"max_norm": recipe.clip},
-            ),
-            default_hooks={"logger": None, "checkpoint": None, "param_scheduler": None, "timer": None},
-            custom_hooks=[progress],
-            default_scope="mmdet",
-            randomness={"seed": seed},
-            log_level="ERROR",
-            experiment_name=f"papertrail-{os.getpid()}-{random.getrandbits(32)}",
-            visualizer={"type": "Visualizer", "vis_backends": [], "name": f"none-{random.getrandbits(32)}"},
-        )
-        with contextlib.suppress(Diverged):
-            runner.train()
-    finally:
-        logging.disable(logging.NOTSET)
-    return progress
+    return MMDistributedDataParallel(network.detector.to(get_device()), broadcast_buffers=False)

@@ -1,4 +1,4 @@
-"""What happens beside MMDetection's training step: the learning rate, the curves, resuming, divergence."""
+"""What happens beside MMDetection's training step: learning rate, method, curves, resuming, divergence."""
 
 from __future__ import annotations
 
@@ -12,39 +12,78 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import HOOKS
+from mmengine.dist import all_reduce, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from shared.detection.network import DetectorNetwork
+from shared.detection.recipe import DetectionRecipe, read_recipe
 from shared.errors import PapertrailError
 from shared.files import atomic_write
-from shared.layers.adaptive import adaptive_gradients
 from shared.training.optim import learning_rate_factor
-from shared.training.recipe import DetectionRecipe
-
-
-@HOOKS.register_module()
-class AdaptiveGradients(Hook):
-    """Gives adder layers their adaptive gradients where a configuration file trains; see `adaptive_gradients`."""
-
-    def before_train(self, runner: Runner) -> None:
-        """The optimiser exists by now."""
-        adaptive_gradients(runner.optim_wrapper.optimizer, runner.model)
 
 
 class Diverged(Exception):
     """Ends the training of a run whose recipe takes a loss that is not finite for a result."""
 
 
-class Progress(Hook):
-    """Follows our recipe where MMEngine has an own way that stores pickled objects or cannot be resumed bit by bit.
+@HOOKS.register_module()
+class RecipeHook(Hook):
+    """Follows a recipe where MMEngine has ways of its own: the learning rate of every step, and the paper's method.
+
+    Args:
+        paper: the slug; a recipe's method is one of that paper's.
+        recipe: as params.yaml has it.
+    """
+
+    network: DetectorNetwork
+
+    def __init__(self, paper: str, recipe: DetectionRecipe | dict[str, Any]) -> None:
+        self.recipe = recipe if isinstance(recipe, DetectionRecipe) else read_recipe(paper, recipe)
+
+    def before_train(self, runner: Runner) -> None:
+        """Let the method take part; its part in a step itself is the optimiser's."""
+        self.network = DetectorNetwork(runner.model.module if is_model_wrapper(runner.model) else runner.model, {})
+        if not len(runner.train_dataloader):
+            raise PapertrailError(
+                f"recipe.batch_size: {self.recipe.batch_size} images make no batch of the training split's "
+                f"{len(runner.train_dataloader.dataset)}; lower it"
+            )
+        if self.recipe.method is not None:
+            self.network.detector.register_forward_hook(self._with_term, with_kwargs=True)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """The recipe's learning rate for this step, in each group of parameters."""
+        steps = len(runner.train_dataloader)
+        factor = learning_rate_factor(self.recipe.schedule, runner.iter, steps, self.recipe.epochs * steps)
+        for group in runner.optim_wrapper.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """The method's part."""
+        if self.recipe.method is not None:
+            self.recipe.method.after_epoch(self.network)
+
+    def _with_term(self, _: Any, args: Any, options: dict[str, Any], losses: Any) -> Any:
+        """The losses of a detector, and the method's term."""
+        assert self.recipe.method is not None
+        term = self.recipe.method.loss(self.network) if options.get("mode") == "loss" else None
+        return losses if term is None else losses | {"loss_method": term}
+
+
+class Progress(RecipeHook):
+    """Also keeps what a resumed run needs, so that it goes on bit by bit, and without pickled objects.
 
     Attributes:
-        rows: one for each epoch: its number, the last learning rate and the mean of every loss.
+        rows: one for each epoch: its number, the last learning rate and the mean of every loss, over all processes.
         diverged: whether the loss stopped being finite.
     """
 
-    def __init__(self, recipe: DetectionRecipe, seed: int, resume: Path) -> None:
-        self.recipe = recipe
+    priority = "VERY_LOW"  # what is kept is what every other hook left
+
+    def __init__(self, paper: str, recipe: DetectionRecipe, seed: int, resume: Path) -> None:
+        super().__init__(paper, recipe)
         self.seed = seed
         self.resume = resume
         self.rows: list[dict[str, float]] = []
@@ -52,52 +91,61 @@ class Progress(Hook):
         self._sums: dict[str, float] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Go on where an interrupted run left off."""
-        if self.resume.exists():
-            state = torch.load(self.resume, map_location="cpu", weights_only=True)
-            runner.model.load_state_dict(state["model"])
+        """Go on where an interrupted run left off; the first process tells the others where."""
+        super().before_train(runner)
+        kept = [self._kept() if is_main_process() else None]
+        broadcast_object_list(kept)
+        if kept[0] is not None:
+            state = kept[0]
+            self.network.detector.load_state_dict(state["model"])
             runner.optim_wrapper.optimizer.load_state_dict(state["optimiser"])
+            if self.recipe.method is not None:
+                self.recipe.method.load_state(state["method"])
             self.rows = state["rows"]
             runner.train_loop._epoch = len(self.rows)
-            runner.train_loop._iter = len(self.rows) * len(runner.train_dataloader)
+            runner.train_loop._iter = int(self.rows[-1]["step"])
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Draw an epoch's random numbers from (seed, epoch) alone."""
-        number = self.seed * 1_000_003 + runner.epoch
+        """Draw an epoch's random numbers from (seed, epoch, rank) alone."""
+        number = (self.seed * 1_000_003 + runner.epoch) + runner.rank * 7_919
         random.seed(number)
         np.random.seed(number % 2**32)
         torch.manual_seed(number)
         self._sums = {}
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """The recipe's learning rate for this step."""
-        steps = len(runner.train_dataloader)
-        factor = learning_rate_factor(self.recipe.schedule, runner.iter, steps, self.recipe.epochs * steps)
-        for group in runner.optim_wrapper.optimizer.param_groups:
-            group["lr"] = self.recipe.optimiser.lr * factor
-
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Sum up the losses; end a run that has diverged."""
-        losses = {name: float(value) for name, value in (outputs or {}).items() if "loss" in name}
+        """Sum up the losses; end a run that has diverged, in every process at once."""
+        names = [name for name in (outputs or {}) if "loss" in name]
+        values = torch.tensor([float(outputs[name]) for name in names], device=_device(runner))
+        all_reduce(values, "mean")
+        losses = dict(zip(names, values.tolist(), strict=True))
         if not all(map(math.isfinite, losses.values())):
             self._end(runner, losses)
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if os.isatty(2):
+        if os.isatty(2) and is_main_process():
             done, of = batch_idx + 1, len(runner.train_dataloader)
             line = f"epoch {runner.epoch + 1}/{self.recipe.epochs}  {done}/{of}  loss {losses.get('loss', 0):.3f}"
             print(f"\r{line}", end="\n" if done == of else "", file=sys.stderr, flush=True)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Keep the row, and everything that a resumed run needs, under a name it has only when it is whole."""
+        super().after_train_epoch(runner)
         self._row(runner, steps=len(runner.train_dataloader))
+        if not is_main_process():
+            return
         state = {
-            "model": runner.model.state_dict(),
+            "model": self.network.detector.state_dict(),
             "optimiser": runner.optim_wrapper.optimizer.state_dict(),
+            "method": self.recipe.method.state() if self.recipe.method is not None else {},
             "rows": self.rows,
         }
         with atomic_write(self.resume, "wb") as stream:
             torch.save(state, stream)
+
+    def _kept(self) -> Any:
+        """What an interrupted run left; None when there is nothing."""
+        return torch.load(self.resume, map_location="cpu", weights_only=True) if self.resume.exists() else None
 
     def _row(self, runner: Runner, steps: int) -> None:
         rate = runner.optim_wrapper.optimizer.param_groups[0]["lr"]
@@ -114,3 +162,7 @@ class Progress(Hook):
         self.diverged = True
         self._row(runner, steps=max(runner.iter - runner.epoch * len(runner.train_dataloader), 1))
         raise Diverged
+
+
+def _device(runner: Runner) -> torch.device:
+    return next(runner.model.parameters()).device

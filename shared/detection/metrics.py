@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.spec import SplitName
 from shared.detection.annotations import Annotated
-from shared.detection.detection_set import DetectionSet
+from shared.detection.boxes import DetectionSet
 from shared.errors import DataError
 
 Detection = dict[str, Any]
@@ -28,26 +28,33 @@ Rule = Literal["11 point", "area"]
 COCO_STATISTICS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l")
 
 
-def evaluate(images: DetectionSet, split: SplitName, detections: Sequence[Detection]) -> dict[str, float]:
+def evaluate(
+    images: DetectionSet, split: SplitName, detections: Sequence[Detection], masks: bool = False
+) -> dict[str, float]:
     """The metrics of the set's own layout, in percent.
 
     Returns:
-        COCO: those of `coco_ap`. VOC: `map50` by the 11-point rule of VOC2007, `map50_area` by that of VOC2010 and
-        later.
+        COCO: those of `coco_ap`; with `masks` also those of the outlines, as `mask_ap` and so on. VOC: `map50` by the
+        11-point rule of VOC2007, `map50_area` by that of VOC2010 and later.
     """
     if images.layout == "coco":
-        return coco_ap(images.annotation_files(split)[0], detections)
+        file = images.annotation_files(split)[0]
+        outlines = coco_ap(file, detections, "segm") if masks else {}
+        return coco_ap(file, detections) | {f"mask_{name}": value for name, value in outlines.items()}
     annotated = images.read(split)
     found = voc_map(annotated, images.classes, detections)
     return {"map50": found["map50"], "map50_area": voc_map(annotated, images.classes, detections, rule="area")["map50"]}
 
 
-def coco_ap(annotations: Path, detections: Sequence[Detection]) -> dict[str, float]:
-    """COCO's average precision of boxes (https://cocodataset.org/#detection-eval), to the last bit that of pycocotools.
+def coco_ap(
+    annotations: Path, detections: Sequence[Detection], by: Literal["bbox", "segm"] = "bbox"
+) -> dict[str, float]:
+    """COCO's average precision (https://cocodataset.org/#detection-eval), to the last bit that of pycocotools.
 
     Args:
         annotations: the split's JSON file.
         detections: see above; of each image the 100 with the highest scores of each class count.
+        by: whether boxes overlap, or outlines (`segmentation`, in COCO's run-length form).
 
     Returns:
         In percent: `ap` (mean over IoU 0.50, 0.55, ..., 0.95), `ap50`, `ap75`, and `ap_s`, `ap_m`, `ap_l` for objects
@@ -64,7 +71,7 @@ def coco_ap(annotations: Path, detections: Sequence[Detection]) -> dict[str, flo
     with contextlib.redirect_stdout(io.StringIO()):
         # loadRes looks at the first detection to know what it is given; and it adds keys to every one.
         found = truth.loadRes([dict(detection) for detection in detections]) if detections else COCO()
-        evaluation = COCOeval_faster(truth, found, "bbox")
+        evaluation = COCOeval_faster(truth, found, by)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -26,11 +26,13 @@ class DetectorNetwork(nn.Module):
 
     Args:
         detector: built by MMDetection.
+        config: the model dictionary that it was built from.
     """
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: nn.Module, config: dict[str, Any]) -> None:
         super().__init__()
         self.detector: Any = detector  # MMDetection's classes have no types
+        self.config = config
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, K)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
@@ -10,43 +11,39 @@ import torch
 from torch import Tensor
 
 from shared.detection.build import require
-from shared.detection.fit import DetectionRun
+from shared.detection.config import clip, optimiser
 from shared.detection.network import DetectorNetwork
+from shared.detection.recipe import DetectionRecipe
 from shared.errors import PapertrailError
-from shared.training.optim import build_optimiser
-from shared.training.recipe import detection
-from shared.training.run import protocol_with
+from shared.training.optim import learning_rate_factor
 
 STEPS, BATCH_SIZE = 2, 2
-LONGEST = 256  # pixels: enough for every level of a feature pyramid, and a step takes no minute
+LONGEST = 64  # pixels: every level of a feature pyramid has one at least, and a step takes a second
 
 
-def fast_check(paper: str, protocol_name: str, arm_name: str) -> None:
-    """Two steps and one prediction of the arm on noise with three boxes an image; writes nothing.
+def two_steps(network: DetectorNetwork, recipe: DetectionRecipe, classes: int, where: str) -> None:
+    """Two steps and one prediction of a detector on noise with three objects an image.
 
     PapertrailError when a loss is not finite.
     """
-    protocol = protocol_with(paper, protocol_name, arm_name)
-    recipe = detection(protocol.recipe)
-    run = DetectionRun(paper, protocol_name, protocol, arm_name, protocol.seed)
-    network = run.build()
-    assert isinstance(network, DetectorNetwork)
-    shrink = min(1, LONGEST / max(recipe.size))
-    width, height = (round(side * shrink) for side in recipe.size)
-    two_steps(network.detector, build_optimiser(network, recipe.optimiser), run.spec.classes,
-              (width, height), f"papers/{paper}: {protocol_name}/{arm_name}")  # fmt: skip
-
-
-def two_steps(detector: Any, optimiser: torch.optim.Optimizer, classes: int, size: tuple[int, int], where: str) -> None:
-    """Two optimiser steps and one prediction on stand-in images of `size` (width, height)."""
     require()
     from mmengine.optim import OptimWrapper
 
-    generator = np.random.default_rng(0)
-    wrapper = OptimWrapper(optimiser)
+    shrink = min(1, LONGEST / max(recipe.size))
+    size = (round(recipe.size[0] * shrink), round(recipe.size[1] * shrink))
+    generator, detector = np.random.default_rng(0), network.detector
+    logging.disable(logging.WARNING)  # MMEngine names every layer
+    try:
+        detector.init_weights()  # as its Runner does; Sparse R-CNN's first boxes are noise without
+    finally:
+        logging.disable(logging.NOTSET)
+    wrapper = OptimWrapper(optimiser(network, recipe), clip_grad=clip(recipe))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for step in range(STEPS):
+            factor = learning_rate_factor(recipe.schedule, step, STEPS, recipe.epochs * STEPS)
+            for group in wrapper.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
             losses = detector.train().train_step(batch(generator, classes, size), wrapper)
             loss = float(losses["loss"])
             if not np.isfinite(loss):

@@ -12,12 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 pytest.importorskip("mmcv.ops")
 
+
+from papers.adder_detection.adder import Adder2d
 from papers.adder_detection.detectors import MODELS, NAMES
 from papers.adder_detection.switch import SWITCHES, ZOO
+from shared.detection.recipe import DetectionRecipe, read_recipe
 from shared.detection.standin import two_steps
 from shared.errors import PapertrailError
-from shared.layers.adaptive import adaptive_gradients
-from shared.layers.adder import Adder2d
 from shared.measure import count
 from shared.weights.card import cards
 
@@ -34,6 +35,16 @@ SHAPE = (3, 128, 160)
 def built(name: str, **args: Any) -> Any:
     with torch.device("meta"):
         return MODELS[name](**args, classes=80).detector
+
+
+def recipe() -> DetectionRecipe:
+    return read_recipe(
+        "adder_detection",
+        {
+            "task": "detection", "epochs": 1, "batch_size": 2, "size": [128, 128], "method": {"name": "adder"},
+            "optimiser": {"name": "sgd", "lr": 0.01},
+        },
+    )  # fmt: skip
 
 
 def adding(detector: nn.Module) -> set[str]:
@@ -130,11 +141,10 @@ def test_a_checkpoint_of_another_network_is_refused() -> None:
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_two_training_steps(switch: str) -> None:
     torch.manual_seed(0)
-    detector: Any = MODELS["fcos"](**TINY, adder=switch, classes=5).detector
+    network: Any = MODELS["fcos"](**TINY, adder=switch, classes=5)
+    detector = network.detector
     before = {name: parameter.detach().clone() for name, parameter in detector.named_parameters()}
-    optimiser = torch.optim.SGD(detector.parameters(), lr=0.01)
-    adaptive_gradients(optimiser, detector)
-    two_steps(detector, optimiser, 5, (128, 128), f"fcos with {switch or 'convolutions'}")
+    two_steps(network, recipe(), 5, f"fcos with {switch or 'convolutions'}")
     moved = {name for name, parameter in detector.named_parameters() if not torch.equal(parameter, before[name])}
     assert {f"{layer}.weight" for layer in adding(detector)} <= moved
     assert all(parameter.isfinite().all() for parameter in detector.parameters())

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from papers.adder_detection import DEFAULTS, MODELS
+from papers.adder_detection.adder import Adder2d
 from papers.adder_detection.model import AdderCifarResNet
-from shared.layers.adder import Adder2d
 from shared.measure import count
 
 SMALL = {"width": 0.25}

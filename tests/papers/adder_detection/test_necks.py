@@ -13,8 +13,8 @@ pytest.importorskip("mmcv.ops")
 
 from mmdet.models.necks import FPN
 
+from papers.adder_detection.adder import Adder2d
 from papers.adder_detection.necks import Pyramid
-from shared.layers.adder import Adder2d
 from shared.measure import count
 
 CHANNELS = [4, 6, 10]

@@ -1,8 +1,7 @@
-"""The detectors of tables 5 and 6, and the configuration files that train them."""
+"""The detectors of tables 5 and 6, and the recipes that train them."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from shared.files import ROOT
 
 pytest.importorskip("mmcv.ops")
 
-from shared.detection.config import fast_check, load
-
-CONFIGS = sorted(path for path in (ROOT / "papers/eca_net/configs").glob("*.py") if path.stem != "recipe")
+from shared.detection.recipe import DetectionRecipe
+from shared.detection.standin import two_steps
+from shared.training.protocol import load_protocol
 
 
 def built(name: str, backbone: str, attention: str, **more: Any) -> Any:
@@ -70,28 +69,27 @@ def test_the_narrow_detectors_differ_in_attention_alone() -> None:
 def test_a_detector_that_the_paper_lacks_is_refused(wrong: dict[str, str]) -> None:
     given = {"backbone": "resnet50", "attention": "eca"} | wrong
     with pytest.raises(ValueError, match=f"not .*{next(iter(wrong.values()))}"):
-        detectors.model_of("retinanet", **given)
+        detectors.detector("retinanet", **given)
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_the_recipe_is_the_papers(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BACKBONE", "resnet101")
-    monkeypatch.setenv("ATTENTION", "se")
-    config = load(file)
-    optimiser = config.optim_wrapper.optimizer
-    assert (optimiser.type, optimiser.lr, optimiser.momentum, optimiser.weight_decay) == ("SGD", 0.01, 0.9, 1e-4)
-    assert config.train_cfg.max_epochs == 12 and list(config.param_scheduler[1].milestones) == [8, 11]
-    assert config.train_dataloader.batch_size == 2
-    assert config.train_dataloader.dataset.ann_file.endswith("instances_train2017.json")
-    steps = {step.type: step for step in config.train_dataloader.dataset.pipeline}
-    assert tuple(steps["Resize"].scale) == (1333, 800)
-    assert (config.model.backbone.model, config.model.backbone.checkpoint) == ("se_resnet101", None)
-    masks = file.stem == "mask_rcnn"
-    assert steps["LoadAnnotations"].get("with_mask", False) == masks
-    assert list(config.val_evaluator.metric) == (["bbox", "segm"] if masks else ["bbox"])
-    assert config.val_evaluator.type == "CocoMetric"
+@pytest.mark.parametrize(("name", "masks"), [("coco", False), ("coco-masks", True)])
+def test_the_recipe_is_the_papers(name: str, masks: bool) -> None:
+    protocol = load_protocol(ROOT / "papers" / "eca_net" / "params.yaml", name)
+    recipe, optimiser = protocol.recipe, protocol.recipe.optimiser
+    assert isinstance(recipe, DetectionRecipe)
+    assert (optimiser.name, optimiser.lr, optimiser.momentum, optimiser.weight_decay) == ("sgd", 0.01, 0.9, 1e-4)
+    assert (recipe.epochs, recipe.schedule.milestones, recipe.schedule.warmup_steps) == (12, (8, 11), 500)
+    assert recipe.batch_size == 2 * 4 and protocol.trainer.devices == 4
+    assert (recipe.size, recipe.masks, protocol.data) == ((1333, 800), masks, "coco")
+    rows = [(depth, attention) for depth in ("resnet50", "resnet101") for attention in detectors.PREFIXES]
+    for builder in ["mask_rcnn"] if masks else ["faster_rcnn", "retinanet"]:
+        arms = [arm.args for arm in protocol.arms.values() if arm.builder == builder]
+        assert [(arm["backbone"], arm["attention"]) for arm in arms] == rows
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_two_iterations_of_every_configuration(file: Path) -> None:
-    fast_check(file)
+@pytest.mark.parametrize("name", detectors.FILES)
+def test_two_steps_of_every_detector(name: str) -> None:
+    protocol = load_protocol(ROOT / "papers/eca_net/params.yaml", "coco-masks" if name == "mask_rcnn" else "coco")
+    assert isinstance(protocol.recipe, DetectionRecipe)
+    network: Any = detectors.detector(name, attention="eca", frozen=False, classes=3)
+    two_steps(network, protocol.recipe, 3, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.detection.build import PREPROCESSOR
+
 CHANNELS = 16
 
 
@@ -17,6 +19,7 @@ def backbone(**changes: Any) -> dict[str, Any]:
 def fcos(**changes: Any) -> dict[str, Any]:
     return {
         "type": "FCOS",
+        "data_preprocessor": PREPROCESSOR,
         "backbone": backbone(),
         "neck": {
             "type": "FPN", "in_channels": [20, 56, 80], "out_channels": CHANNELS, "start_level": 0,

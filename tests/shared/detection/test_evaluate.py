@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from shared.detection.boxes import detection_set
 from shared.detection.evaluate import measures
 from shared.detection.metrics import Detection
-from shared.detection.sets import detection_set
 
 
 def perfect(name: str) -> list[Detection]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ from safetensors.torch import load_file
 pytest.importorskip("mmcv.ops")
 
 from shared.detection import hooks
-from shared.detection.detection_set import DetectionSet
-from shared.detection.fit import DetectionRun, predict
-from shared.detection.sets import detection_set
-from shared.detection.standin import fast_check
-from shared.errors import PapertrailError, UsageError
-from shared.training.recipe import Protocol, detection
-from shared.training.run import train_arm, train_run
+from shared.detection.boxes import DetectionSet, detection_set
+from shared.detection.fit import DetectionRun
+from shared.detection.predictions import predict
+from shared.detection.recipe import DetectionRecipe
+from shared.errors import PapertrailError
+from shared.training.protocol import Protocol
+from shared.training.run import finished, train_run
 
 ARGS = {"width": 0.5, "channels": 8, "convs": 1}
+HOPELESS = {"optimiser": {"name": "sgd", "lr": 1e20}}
 
 
 def protocol(data: str = "digit_scenes", **recipe: Any) -> Protocol:
@@ -38,34 +40,49 @@ def run(plan: Protocol) -> DetectionRun:
     return DetectionRun("ghostnet", "test", plan, "tiny", 0)
 
 
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first images of each split alone."""
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    """The first images of each split alone, and no look at the import graph, which takes longer than a run here."""
     whole = DetectionSet.read
-    monkeypatch.setattr(DetectionSet, "read", lambda images, split: whole(images, split)[:12])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shared.closure.digest", lambda starts: "of the code")
+        patch.setattr(DetectionSet, "read", lambda images, split: whole(images, split)[:12])
+        yield
 
 
-@pytest.fixture
-def finished(tmp_path: Path) -> Path:
-    folder = tmp_path / "seeds" / "0"
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that ended."""
+    folder = tmp_path_factory.mktemp("arm") / "seeds" / "0"
     train_run(run(protocol()), folder)
     return folder
 
 
-def test_a_run_leaves_weights_a_record_and_detections(finished: Path) -> None:
-    record = json.loads((finished / "run.json").read_text())
-    assert record["input"] == [3, 64, 64] and record["classes"] == 10 and record["epochs"] == 2
-    assert record["data_hash"] == detection_set("digit_scenes").spec.fingerprint
-    assert {"ap", "ap50", "ap75"} <= record["metrics"].keys()
+def test_training_leaves_weights_and_a_record_without_metrics(trained: Path) -> None:
+    record = json.loads((trained / "run.json").read_text())
+    assert record["plan"]["input"] == [3, 64, 64] and record["plan"]["classes"] == 10 and record["epochs"] == 2
+    assert record["args"] == ARGS and "metrics" not in record
     first, last = record["curves"]
     assert (first["step"], last["step"]) == (3, 6) and last["train_loss"] != first["train_loss"]
-    assert load_file(finished / "weights.safetensors").keys() == run(protocol()).build().state_dict().keys()
-    for found in json.loads((finished / "detections.json").read_text()):
+    assert load_file(trained / "weights.safetensors").keys() == run(protocol()).build().state_dict().keys()
+    assert not (trained / "resume.ckpt").exists()
+
+
+def test_evaluating_reads_the_weights_and_keeps_what_was_found(trained: Path) -> None:
+    one, arm = run(protocol()), trained.parent.parent
+    _, network = finished(one, trained)
+    metrics = one.evaluate(network, arm)
+    assert {"ap", "ap50", "ap75"} <= metrics.keys()
+    for found in json.loads((arm / "detections" / "0.json").read_text()):
         assert found["category_id"] in range(10) and 0 < found["score"] <= 1 and min(found["bbox"][2:]) >= 0
-    assert not (finished / "resume.ckpt").exists()
+    measures = json.loads((arm / "detections" / "0-measures.json").read_text())
+    assert measures["coco"]["ap"] == pytest.approx(metrics["ap"], abs=1e-4)
+    assert measures["voc"].keys() == {"11 point", "area"}
+    assert one.task.measure(network, one.recipe, "digit_scenes") == metrics
+    assert one.task.tell(metrics) == f"AP {metrics['ap']:.2f} %"
 
 
-def test_a_killed_run_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_killed_run_ends_as_if_it_had_not_been(trained: Path, tmp_path: Path, monkeypatch: Any) -> None:
     class Killed(Exception):
         pass
 
@@ -81,18 +98,24 @@ def test_a_killed_run_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path,
         train_run(run(protocol()), folder)
     assert (folder / "resume.ckpt").exists() and not (folder / "run.json").exists()
     train_run(run(protocol()), folder)
-    assert (folder / "weights.safetensors").read_bytes() == (finished / "weights.safetensors").read_bytes()
-    curves = [json.loads((path / "run.json").read_text())["curves"] for path in (folder, finished)]
+    assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+    curves = [json.loads((path / "run.json").read_text())["curves"] for path in (folder, trained)]
     assert curves[0] == curves[1]
 
 
 def test_the_learning_rate_follows_the_recipe(tmp_path: Path) -> None:
-    schedule = {"name": "multistep", "milestones": [1], "gamma": 0.1}
-    outcome = run(protocol(schedule=schedule)).fit(tmp_path)
-    assert [row["lr"] for row in outcome.curves] == pytest.approx([0.01, 0.001])
-
-
-HOPELESS = {"optimiser": {"name": "sgd", "lr": 1e20}}
+    schedule = {"name": "multistep", "milestones": [1], "gamma": 0.1, "warmup_steps": 2, "warmup_from": 0.5}
+    seen: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        whole = hooks.Progress.before_train_iter
+        rate = lambda runner: runner.optim_wrapper.optimizer.param_groups[0]["lr"]  # noqa: E731
+        patch.setattr(
+            hooks.Progress,
+            "before_train_iter",
+            lambda self, runner, **more: (whole(self, runner, **more), seen.append(rate(runner)))[0],
+        )
+        run(protocol(schedule=schedule)).fit(tmp_path)
+    assert seen == pytest.approx([0.005, 0.0075, 0.01, 0.001, 0.001, 0.001])
 
 
 def test_a_loss_that_is_not_finite_is_an_error_that_names_the_remedy(tmp_path: Path) -> None:
@@ -101,44 +124,59 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_remedy(tmp_path: P
 
 
 def test_divergence_is_a_result_where_the_recipe_says_so(tmp_path: Path) -> None:
-    outcome = run(protocol(**HOPELESS, evaluate_divergence=True)).fit(tmp_path)
-    assert outcome.metrics["ap"] == 0 and json.loads((tmp_path / "detections.json").read_text()) == []
-    assert len(outcome.curves) == 1
+    one = run(protocol(**HOPELESS, evaluate_divergence=True))
+    outcome = one.fit(tmp_path)
+    assert len(outcome.curves) == 1 and outcome.epochs == 1
+    assert one.evaluate(outcome.model, tmp_path)["ap"] == 0
+    assert json.loads((tmp_path / "detections" / "0.json").read_text()) == []
 
 
-def test_vocs_layout_is_evaluated_as_voc(tmp_path: Path) -> None:
-    outcome = run(protocol("digit_scenes_voc", epochs=1)).fit(tmp_path)
-    assert outcome.metrics.keys() == {"map50", "map50_area"}
+def test_vocs_layout_is_evaluated_as_voc() -> None:
+    one = run(protocol("digit_scenes_voc"))
+    metrics = one.task.measure(one.build(), one.recipe, "digit_scenes_voc")
+    assert metrics.keys() == {"map50", "map50_area"}
+    assert one.task.tell(metrics) == f"mAP at IoU 0.5 {metrics['map50']:.2f} %"
+
+
+def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PapertrailError, match=r"recipe\.batch_size: 16 images make no batch of .* 12; lower it"):
+        run(protocol(batch_size=16)).fit(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [{"scales": [[64, 48], [96, 80]], "group_shapes": True}, {"zoom": [0.8, 1.2], "crop": [64, 48]}],
+    ids=["scales", "crops"],
+)
+def test_training_images_of_many_sizes(recipe: dict[str, Any]) -> None:
+    from mmdet.registry import DATASETS
+
+    import shared.detection.registry  # noqa: F401
+    from shared.detection.config import dataset
+
+    plan = protocol(**recipe)
+    assert isinstance(plan.recipe, DetectionRecipe)
+    split = DATASETS.build(dataset(detection_set("digit_scenes"), "train", plan.recipe))
+    shapes = {tuple(split[place]["inputs"].shape[1:]) for place in range(8)}
+    boxes = plan.recipe.scales or (plan.recipe.crop,)
+    assert len(shapes) > 1 or plan.recipe.crop
+    assert all(any(high <= box[1] and wide <= box[0] for box in boxes if box) for high, wide in shapes)
 
 
 def test_boxes_come_back_in_the_coordinates_of_the_stored_image() -> None:
     """A head that finds exactly one box, wherever the resized image has it."""
-    recipe = detection(protocol(size=[64, 64]).recipe)
-    torch.manual_seed(0)
-    network: Any = run(protocol()).build()
+    one = run(protocol(size=[64, 64]))
+    network = one.build()
     with torch.no_grad():
         network.detector.bbox_head.retina_cls.bias.fill_(2.0)  # everything is every class
     images = detection_set("digit_scenes")
-    found = predict(network, recipe, images)
+    found = predict(network, one.recipe, images)
     right = max(box["bbox"][0] + box["bbox"][2] for box in found)
     assert 64 < right <= images.spec.shape[2], "boxes were left at the size that the network saw"
 
 
 def test_two_steps_on_stand_in_images_need_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = protocol("coco", size=[1333, 800])
-    monkeypatch.setattr("shared.detection.standin.protocol_with", lambda *_: plan)
     monkeypatch.delenv("PAPERTRAIL_DATA", raising=False)
-    fast_check("ghostnet", "test", "tiny")
-
-
-def test_each_kind_of_protocol_has_its_own_command() -> None:
-    with pytest.raises(UsageError, match=r"python -m shared\.training"):
-        detection(Protocol.model_validate(CLASSIFIER).recipe)
-    with pytest.raises(UsageError, match="no arm `none`"):
-        train_arm("ghostnet", "mini", "none", kind=DetectionRun)
-
-
-CLASSIFIER = {
-    "what": "a test", "data": "mnist5k", "arms": {"a": {"builder": "vgg16"}},
-    "recipe": {"epochs": 1, "batch_size": 1, "optimiser": {"name": "sgd", "lr": 1}},
-}  # fmt: skip
+    run(protocol("coco", size=[1333, 800])).two_steps()
+    with pytest.raises(PapertrailError, match=r"the loss is (nan|inf) at step 1 of stand-in images"):
+        run(protocol("coco", **HOPELESS)).two_steps()

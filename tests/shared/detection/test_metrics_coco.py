@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.detection.boxes import detection_set
 from shared.detection.metrics import coco_ap, evaluate
-from shared.detection.sets import detection_set
 from shared.errors import DataError
 from tests.shared.detection.made import coco_content, detection, write_coco
 

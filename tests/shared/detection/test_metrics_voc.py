@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.detection.annotations import Annotated, arrays
+from shared.detection.boxes import detection_set
 from shared.detection.metrics import average_precision, evaluate, voc_map
-from shared.detection.sets import detection_set
 from shared.errors import DataError
 from tests.shared.detection.made import CLASSES, detection
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.datasets import mnist5k
+from shared import datasets
 from shared.detection import coco, scenes, voc
 from shared.detection.scenes import Box
 
@@ -62,7 +62,7 @@ def test_a_digit_stands_out_from_a_quiet_background(made):
 
 def test_a_box_is_tight():
     """Ink in its outermost rows and columns, whatever the digit is scaled to."""
-    images = mnist5k.read("test").images[:, 0].numpy().astype(np.int64)
+    images = datasets.opened("mnist5k").read("test").images[:, 0].numpy().astype(np.int64)
     for position, image in enumerate(images[:300]):
         cropped = scenes.crop(image)
         longer = 20 + position % 37
@@ -78,7 +78,10 @@ def test_every_class_is_there_about_as_often(made):
 
 
 def test_no_digit_is_used_in_both_splits(made):
-    train, test = ({image.numpy().tobytes() for image in mnist5k.read(split).images} for split in ("train", "test"))
+    train, test = (
+        {image.numpy().tobytes() for image in datasets.opened("mnist5k").read(split).images}
+        for split in ("train", "test")
+    )
     assert not train & test
     drawn = {split: sum(len(scene.labels) for scene in made[split]) for split in made}
     assert drawn["train"] <= len(train) and drawn["test"] <= len(test)  # none is drawn twice

@@ -1,12 +1,20 @@
-import pytest
+from __future__ import annotations
 
-from shared.detection.sets import detection_set
+import pytest
+import yaml
+
+from shared.datasets import catalogue, find
+from shared.detection.boxes import detection_set
+from shared.files import ROOT
+from tests.shared.detection.made import CLASSES, write_coco
 
 mmdet = pytest.importorskip("mmdet.registry")
 
 
 def build(name, split, **options):
-    return mmdet.DATASETS.build(detection_set(name).mmdet(split) | {"pipeline": []} | options)
+    import shared.detection.mmdet_view  # noqa: F401  (registers itself)
+
+    return mmdet.DATASETS.build({"type": "AnnotatedImages", "name": name, "split": split, "pipeline": []} | options)
 
 
 @pytest.mark.parametrize("name", ["digit_scenes", "digit_scenes_voc"])
@@ -23,20 +31,15 @@ def test_mmdetection_gets_the_boxes_that_were_read(name):
 
 
 def test_images_without_a_box_that_counts_are_left_out_of_training_only(monkeypatch, tmp_path):
-    import dataclasses
-
-    from shared.datasets import find
-    from shared.detection import sets
-    from shared.detection.detection_set import DetectionSplit
-    from tests.shared.detection.made import CLASSES, write_coco
-
     write_coco(tmp_path / "three")
     monkeypatch.setattr(find, "ROOT", tmp_path)
     monkeypatch.setenv("PAPERTRAIL_DATA", str(tmp_path))
-    spec = dataclasses.replace(sets.COCO.spec, name="three", labels=CLASSES, classes=2, counts={"train": 3, "test": 3})
-    split = DetectionSplit(("three/train.json",), "three/images")
-    known = dataclasses.replace(sets.COCO, spec=spec, marker="three", splits={"train": split, "test": split})
-    monkeypatch.setitem(sets.SETS, "three", known)
+    content = yaml.safe_load((ROOT / "data" / "coco" / "set.yaml").read_text(encoding="utf-8"))
+    split = {"annotations": ["three/train.json"], "images": "three/images"}
+    boxes = {"layout": "coco", "root": "three", "splits": {"train": split, "test": split}}
+    content |= {"labels": list(CLASSES), "classes": 2, "counts": {"train": 3, "test": 3}, "boxes": boxes}
+    (tmp_path / "three" / "set.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(catalogue, "FOLDER", tmp_path)
 
     every = build("three", "train", filter_cfg=None)
     assert [every.get_data_info(position)["img_id"] for position in range(len(every))] == [7, 3, 5]

@@ -1,6 +1,0 @@
-"""FCOS on VOC (table 6); the switch stands in _base_/switch.py."""
-
-_base_ = ["_base_/runtime.py", "_base_/switch.py", "_base_/voc.py", "_base_/schedule.py"]
-
-model = {"detector": "fcos", "classes": 20}
-optim_wrapper = {"clip_grad": {"max_norm": 35, "norm_type": 2}}  # as in MMDetection's configuration of FCOS

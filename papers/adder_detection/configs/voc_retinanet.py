@@ -1,5 +1,0 @@
-"""RetinaNet on VOC (table 6); the switch stands in _base_/switch.py."""
-
-_base_ = ["_base_/runtime.py", "_base_/switch.py", "_base_/voc.py", "_base_/schedule.py"]
-
-model = {"detector": "retinanet", "classes": 20}
