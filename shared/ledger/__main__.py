@@ -8,6 +8,7 @@ import sys
 from shared.errors import UsageError, exit_status
 from shared.files import ROOT, slug_of
 from shared.ledger import judge
+from shared.ledger.local import local_lines
 from shared.ledger.render import update
 from shared.ledger.show import tally
 
@@ -26,6 +27,8 @@ def _judge(slug: str) -> None:
     entries = judge(slug)
     update(slug, entries)
     tally(entries)
+    for line in local_lines(slug):
+        print(f"on this machine, beside the record: {line}")
     print(f"one by one: papertrail ledger {slug}\nwhy: papers/{slug}/README.md\nnotebook: notebooks/{slug}.ipynb")
 
 

@@ -1,19 +1,13 @@
-"""Claims and their checks: what papers/<slug>/claims.yaml may say."""
+"""Claims and their checks: what the ledger judges. papers/<slug>/claims.yaml is expanded into them (expand.py)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from shared.errors import PapertrailError
-from shared.files import ROOT, read_yaml
 from shared.ledger.printed import parse_printed
-from shared.schema import Strict, validated
-from shared.training.recipe import Protocol, load_protocols
+from shared.schema import Strict
 
 Counted = Literal["params", "macs", "adder_taps", "multiplications", "additions", "energy_mj"]
 Measured = Literal[
@@ -37,10 +31,20 @@ Measured = Literal[
     "ordering",
     "outputs",
 ]
+Quantity = Counted | Measured
 Confidence = Literal["read", "read_secondary", "digitised", "recalled", "computed", "derived"]
+Convention = Literal["multiply-add", "two operations", "thop", "mmdetection"]
+Units = Literal["decimal", "binary"]
 COUNTED = get_args(Counted)
+
+# What a run measures, and the metric that tells it; the rest is a fact about a machine, or no number.
+METRICS = {quantity: quantity for quantity in ("params", "macs", "top1", "top5", "map50")}
+METRICS |= {quantity: quantity for quantity in ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l")}
+METRICS |= {"error": "top1", "params_saved": "params", "macs_saved": "macs"}
+
 Arguments = dict[str, bool | int | float | str]
 TestName = Annotated[str, Field(pattern=r"^tests/.+\.py::test_\w+$")]
+ShortTest = Annotated[str, Field(pattern=r"^(tests/.+\.py::)?test_\w+$")]  # of tests/papers/<slug>/test_claims.py
 
 
 class CountCheck(Strict):
@@ -54,51 +58,92 @@ class CountCheck(Strict):
         convention: how the paper counts: one multiply-add is one MAC, or two operations; or as a tool does, whose rules
             shared/measure/conventions.py states.
         units: what K, M and G of the print are: powers of 1000, or of 1024.
-        variant: arguments under which the count is what is printed: the evidence of a deviation's reason, counted
-            each time.
     """
 
-    kind: Literal["count"]
+    kind: Literal["count"] = "count"
     model: str
     args: Arguments = {}
     input: tuple[int, int, int] | None = None
     classes: int | None = None
-    convention: Literal["multiply-add", "two operations", "thop", "mmdetection"] = "multiply-add"
-    units: Literal["decimal", "binary"] = "decimal"
-    variant: Arguments | None = None
+    convention: Convention = "multiply-add"
+    units: Units = "decimal"
 
 
 class OracleCheck(Strict):
-    """Compared with an independent implementation, in a test that fails beyond its tolerance."""
+    """Our outputs equal an independent implementation's, in a test that fails beyond its tolerance."""
 
-    kind: Literal["oracle"]
+    kind: Literal["oracle"] = "oracle"
     test: TestName
 
 
-class RunCheck(Strict):
-    """Arm `better` beats arm `than`, or loses by less than `margin`; `criterion` says so before the first run."""
+class ArithmeticCheck(Strict):
+    """It follows from other printed numbers, or from counts, as a test shows."""
 
-    kind: Literal["run"]
+    kind: Literal["arithmetic"] = "arithmetic"
+    test: TestName
+
+
+class MeasureCheck(Strict):
+    """The paper's own recipe on the paper's own data: an arm of a protocol.
+
+    Attributes:
+        metric: of the arm, which tells the quantity.
+        tolerance: how far the mean over the seeds may lie from the print: per cent of it for what is counted (a pruned
+            network's parameters), its own unit (points, as a rule) for the rest.
+        convention: how the paper counts MACs; a tool's own rules cannot be applied to a run.
+    """
+
+    kind: Literal["measure"] = "measure"
+    protocol: str
+    arm: str
+    metric: str
+    tolerance: Annotated[float, Field(gt=0)]
+    convention: Literal["multiply-add", "two operations"] = "multiply-add"
+
+
+class RunCheck(Strict):
+    """Arm `better` beats arm `than`, or loses by less than `margin`; `criterion` says so before the first run.
+
+    Attributes:
+        floor: by metric, the least mean that both arms must reach: what a network that learned nothing would score,
+            with room.
+    """
+
+    kind: Literal["run"] = "run"
     protocol: str
     better: str
     than: str
     metric: str = "top1"
     margin: Annotated[float, Field(ge=0)] = 0.0
+    floor: Annotated[dict[str, float], Field(min_length=1)]
     criterion: str
 
 
 class QuoteCheck(Strict):
-    """Not attempted: why, and the command that would do it on the machine that `reason` names.
+    """Not attempted, and the claim's reason says why; `protocol` is the one that would tell, if there is one."""
 
-    There is no command for a network of other authors that is not built here.
+    kind: Literal["quote"] = "quote"
+    protocol: str | None = None
+    arm: str | None = None
+
+
+Check = Annotated[
+    CountCheck | OracleCheck | ArithmeticCheck | MeasureCheck | RunCheck | QuoteCheck, Field(discriminator="kind")
+]
+
+
+class Explanation(Strict):
+    """Why our count is not what is printed.
+
+    Attributes:
+        reason: the explanation, or that there is none.
+        variant: arguments under which the count is what is printed; it is counted each time.
+        evidence: the test that shows what `reason` says.
     """
 
-    kind: Literal["quote"]
     reason: str
-    command: str | None = None
-
-
-Check = Annotated[CountCheck | OracleCheck | RunCheck | QuoteCheck, Field(discriminator="kind")]
+    variant: Arguments | None = None
+    evidence: ShortTest | None = None
 
 
 class Claim(Strict):
@@ -112,69 +157,37 @@ class Claim(Strict):
         says: exactly as printed.
         confidence: how it is known that the paper says so.
         check: how it is tested.
-        reason: an explanation; mandatory where our count deviates.
+        reason: why it is not attempted, or what else is to know.
         evidence: the test that shows what `reason` says.
+        deviates: where our count is not the print.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
     where: str
     row: str
-    quantity: Counted | Measured
+    quantity: Quantity
     says: str
     confidence: Confidence
     check: Check
-    reason: str | None = None
+    reason: str = ""
     evidence: TestName | None = None
+    deviates: Explanation | None = None
 
     @model_validator(mode="after")
-    def _countable(self) -> Claim:
-        if self.quantity not in ("ordering", "outputs") and not isinstance(self.check, OracleCheck):
+    def _checkable(self) -> Claim:
+        if self.quantity not in ("ordering", "outputs") and not isinstance(self.check, ArithmeticCheck):
             parse_printed(self.says)  # what a test shows may be a formula
         if isinstance(self.check, CountCheck) and self.quantity not in COUNTED:
             raise ValueError(f"`{self.quantity}` cannot be counted; count {', '.join(COUNTED)}")
         if isinstance(self.check, RunCheck) and self.quantity != "ordering":
             raise ValueError("a run decides an `ordering`, never a number: it is not the paper's experiment")
+        if self.deviates is not None and not isinstance(self.check, CountCheck):
+            raise ValueError("only a count deviates: it needs a `model`")
         return self
 
 
-def load_claims(slug: str) -> list[Claim]:
-    """The claims of a paper, checked against its params.yaml; see `read_claims`."""
-    folder = ROOT / "papers" / slug
-    return read_claims(folder / "claims.yaml", load_protocols(folder / "params.yaml"))
-
-
-def read_claims(path: Path, protocols: Mapping[str, Protocol]) -> list[Claim]:
-    """The claims of a claims.yaml.
-
-    Raises:
-        PapertrailError: an unknown key, a wrong value, an id that is there twice, a run of a protocol or an arm that
-            params.yaml lacks.
-    """
-    raw = read_yaml(path)
-    if not isinstance(raw, list) or not raw:
-        raise PapertrailError(f"{path}: expected a list of claims")
-    claims = [validated(Claim, value, f"{path}: claim {_name(value, number)}") for number, value in enumerate(raw)]
-    for identity, times in Counter(claim.id for claim in claims).items():
-        if times > 1:
-            raise PapertrailError(f"{path}: {times} claims have the id `{identity}`; give each its own")
-    for claim in claims:
-        if isinstance(claim.check, RunCheck):
-            _known_arms(path, claim.id, claim.check, protocols)
-    return claims
-
-
-def _name(value: object, number: int) -> str:
-    return f"`{value['id']}`" if isinstance(value, dict) and "id" in value else f"number {number + 1}"
-
-
-def _known_arms(path: Path, identity: str, check: RunCheck, protocols: Mapping[str, Protocol]) -> None:
-    if check.protocol not in protocols:
-        raise PapertrailError(
-            f"{path}: claim `{identity}`: params.yaml has no protocol `{check.protocol}`; it has {', '.join(protocols)}"
-        )
-    arms = protocols[check.protocol].arms
-    for arm in (check.better, check.than):
-        if arm not in arms:
-            raise PapertrailError(
-                f"{path}: claim `{identity}`: protocol `{check.protocol}` has no arm `{arm}`; it has {', '.join(arms)}"
-            )
+def named_tests(claim: Claim) -> list[str]:
+    """The tests that a claim rests on, as pytest names them."""
+    checked = claim.check.test if isinstance(claim.check, OracleCheck | ArithmeticCheck) else None
+    explained = claim.deviates.evidence if claim.deviates else None
+    return [name for name in (checked, claim.evidence, explained) if name is not None]

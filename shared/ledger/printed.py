@@ -1,4 +1,7 @@
-"""A number as a paper prints it: the print gives the value and its precision."""
+"""A number as a paper prints it: the print gives the value and its precision.
+
+Of "93.63±0.16" the value is the mean; the paper's own spread decides nothing here.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from fractions import Fraction
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "B": 2**30}
-_PRINT = re.compile(r"(?P<number>\d+(\.(?P<decimals>\d+))?)(?P<unit>[KMGB]?)")
+_PRINT = re.compile(r"(?P<number>\d+(\.(?P<decimals>\d+))?)(?P<unit>[KMGB]?)(±\d+(\.\d+)?)?")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def parse_printed(text: str, *, binary: bool = False) -> Printed:
     """Read a printed number, in papers that divide by 2^20 and 2^30 with `binary`; ValueError when `text` is none."""
     found = _PRINT.fullmatch(text)
     if found is None:
-        raise ValueError(f"`{text}` is not a printed number such as 5.2M, 313M, 4.1G or 73.9")
+        raise ValueError(f"`{text}` is not a printed number such as 5.2M, 313M, 4.1G, 73.9 or 93.63±0.16")
     scale = (BINARY if binary else UNITS)[found["unit"]]
     decimals = len(found["decimals"] or "")
     return Printed(text, Fraction(found["number"]) * scale, Fraction(scale, 10**decimals), scale, decimals)

@@ -15,7 +15,7 @@ from torch import nn
 from papers.network_slimming import DEFAULTS, MODELS
 from shared.layers.select import ChannelSelect
 from shared.ledger import Entry, judge, load_claims
-from shared.ledger.claims import OracleCheck
+from shared.ledger.claims import ArithmeticCheck
 from shared.ledger.printed import parse_printed
 from shared.measure import Count, count
 
@@ -58,7 +58,7 @@ def follows(entries: dict[str, Entry], name: str) -> bool:
 def test_savings_follow_from_the_printed_counts(entries: dict[str, Entry]) -> None:
     checks = {claim.id: claim.check for claim in load_claims("network_slimming")}
     printed = {name for name in entries if re.match(r"t[12].*-saved$", name)}
-    shown = {name for name, check in checks.items() if isinstance(check, OracleCheck) and check.test.endswith(FITS)}
+    shown = {name for name, check in checks.items() if isinstance(check, ArithmeticCheck) and check.test.endswith(FITS)}
     assert len(printed) == 32
     assert printed - shown == DISAGREES
     assert {name for name in printed if not follows(entries, name)} == DISAGREES
@@ -173,7 +173,7 @@ def test_what_deviates_is_what_the_readme_says(entries: dict[str, Entry]) -> Non
 
 
 def test_every_row_of_the_paper_is_there(entries: dict[str, Entry]) -> None:
-    numbers = {name for name, entry in entries.items() if entry.check != "run"}
+    numbers = {name for name, entry in entries.items() if entry.quantity != "ordering"}
     rows = Counter(row.partition(".")[0] for row in {re.sub(r"(\.(trained|tuned))?\.[a-z0-9-]+$", "", name)
                                                     for name in numbers if not name.startswith("code")})  # fmt: skip
     assert rows == {

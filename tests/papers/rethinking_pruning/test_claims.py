@@ -16,11 +16,12 @@ from papers.rethinking_pruning import DEFAULTS, MODELS
 from shared.baselines import resnet
 from shared.compression.choose import per_layer
 from shared.files import ROOT
-from shared.layers.widths import widths_of
-from shared.ledger import Entry, judge
+from shared.ledger import Entry, judge, load_claims
+from shared.ledger.claims import MeasureCheck
 from shared.ledger.printed import parse_printed
 from shared.measure import Count, count
-from shared.training.recipe import Protocol, load_protocols
+from shared.training.protocol import Protocol, load_protocols
+from tests.shared.compression.networks import widths_of
 
 # What the printed epochs and ratios are of: the pruned network, the full one, and the epochs of scratch-E.
 FULL = {
@@ -79,7 +80,7 @@ def test_the_epochs_of_scratch_b_follow_from_our_macs(entries: dict[str, Entry])
     assert len(printed) == len(FULL)
     ours = {name: scratch_b(model_of(name)) for name in printed}
     assert {name: epochs for name, epochs in ours.items() if epochs != printed[name]} == OTHER_EPOCHS
-    shown = {name for name in printed if entries[name].check == "oracle"}
+    shown = {name for name in printed if entries[name].check == "arithmetic"}
     assert shown == printed.keys() - OTHER_EPOCHS.keys()
 
 
@@ -196,19 +197,15 @@ def test_the_narrow_network_is_pruned_as_vgg16_a(protocol: str, protocols: dict[
     assert how is not None and how == protocols["cifar"].arms["vgg16-pruned-a"].prune
 
 
-def test_every_command_of_a_claim_names_arms_that_are_there(
-    entries: dict[str, Entry], protocols: dict[str, Protocol]
-) -> None:
-    command = re.compile(r"python -m shared\.(\w+) papers/rethinking_pruning (\w+) ([\w-]+)")
-    for name, entry in entries.items():
-        if entry.check != "quote" or not entry.command:
-            continue
-        steps = [command.fullmatch(step) for step in entry.command.split(" && ")]
-        assert all(steps), name
-        arms = [(step[1], step[2], step[3]) for step in steps if step]
-        protocol = protocols[arms[0][1]]
-        assert [arm for _, _, arm in arms] == protocol.lineage(arms[-1][2]), name
-        assert all(module == protocol.module(arm) for module, _, arm in arms), name
+def test_an_accuracy_of_tables_1_4_and_6_names_the_arm_of_its_column(protocols: dict[str, Protocol]) -> None:
+    """What a row's `{step}` makes of it: an arm that starts as the column says."""
+    starts = {"tuned": "inherited", "scratch-e": "random", "scratch-b": "random"}
+    for claim in load_claims("rethinking_pruning"):
+        step = claim.id.split(".")[-2]
+        if isinstance(claim.check, MeasureCheck) and claim.quantity == "top1" and step in starts:
+            arm = protocols[claim.check.protocol].arms[claim.check.arm]
+            budget = "macs" if step == "scratch-b" and "weights" not in claim.check.arm else arm.budget
+            assert (arm.weights, arm.budget) == (starts[step], budget), claim.id
 
 
 def test_what_deviates_is_what_the_readme_says(entries: dict[str, Entry]) -> None:

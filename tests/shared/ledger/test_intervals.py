@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -26,6 +27,13 @@ def test_turning_the_arms_round_turns_the_interval_round(better: list[float], th
     assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low))
 
 
+@pytest.mark.parametrize("spread", [1.0, 10.0])
+def test_of_three_seeds_94_to_97_intervals_in_100_hold_the_true_difference(spread: float) -> None:
+    draw = np.random.default_rng(0)
+    found = [welch(draw.normal(2, 1, 3).tolist(), draw.normal(0, spread, 3).tolist()) for _ in range(4000)]
+    assert 0.93 < np.mean([one.low <= 2 <= one.high for one in found]) < 0.98  # two standard errors are 0.007
+
+
 def test_without_spread_the_interval_has_no_width() -> None:
     assert welch([2.0, 2.0], [1.0, 1.0]) == Difference(1.0, 1.0, 1.0)
 
@@ -41,6 +49,8 @@ def test_without_spread_the_interval_has_no_width() -> None:
         (-1.1, 2.0, 1.0, "inconclusive"),
         (0.0, 1.0, 0.0, "inconclusive"),
         (-1.0, -1.0, 1.0, "inconclusive"),
+        (0.0, 0.0, 1.0, "inconclusive"),  # equal scores without spread
+        (9.0, 9.0, 0.0, "inconclusive"),
     ],
 )
 def test_the_whole_interval_decides(low: float, high: float, margin: float, verdict: str) -> None:

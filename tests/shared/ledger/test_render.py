@@ -10,7 +10,8 @@ import pytest
 from shared.errors import PapertrailError
 from shared.files import ROOT
 from shared.ledger import Entry, judge, render
-from shared.paper import papers
+from shared.ledger.tables import overview
+from shared.paper import load_paper, papers
 
 TEXT = "before\n<!-- papertrail:begin a -->\n<!-- papertrail:end a -->\nafter\n"
 FILE = Path("README.md")
@@ -41,7 +42,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: list[En
                                                                        "params.yaml"))):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    for module in ("render", "claims", "evidence"):
+    for module in ("render", "expand"):
         monkeypatch.setattr(f"shared.ledger.{module}.ROOT", tmp_path)
     monkeypatch.setattr("shared.paper.ROOT", tmp_path)
     monkeypatch.setattr(render, "judge", lambda slug: entries)
@@ -61,8 +62,9 @@ def test_fresh_text_is_not_stale_and_does_not_change(repository: Path, entries: 
     ("file", "old", "new"),
     [
         ("papers/ghostnet/README.md", "5.182M", "5.200M"),
+        ("papers/ghostnet/ledger.md", "5.182M", "5.200M"),
         ("papers/ghostnet/verdicts.json", '"deviates"', '"exact"'),
-        ("README.md", "CVPR 2020 | 2", "CVPR 2020 | 3"),
+        ("README.md", "GhostNet costs", "GhostNet doubles"),
     ],
 )
 def test_an_edited_number_is_found(repository: Path, file: str, old: str, new: str) -> None:
@@ -75,26 +77,37 @@ def test_an_edited_number_is_found(repository: Path, file: str, old: str, new: s
 
 def test_the_ledger_record_has_the_agreed_keys(entries: list[Entry]) -> None:
     keys = ["paper", "id", "where", "row", "quantity", "says", "ours", "check", "protocol", "verdict", "confidence"]
-    keys += ["reason", "command"]
+    keys += ["reason", "command", "evidence"]
     assert list(render.verdict_records(entries)[0]) == keys
 
 
 def test_a_claim_of_several_tables_is_shown_in_each(entries: list[Entry]) -> None:
-    text = render.render("ghostnet", "tables", entries)
-    sections = {part.split("\n", 1)[0]: part for part in text.split("### ")}
+    sections = {part.split("\n", 1)[0]: part for part in render.ledger("ghostnet", entries).split("## ")}
     for table in ("Table 3", "Table 4", "Table 5"):
         assert "| VGG-16 | 15" in sections[table] and "93.6" in sections[table]
-    assert "12 recalled" in sections["Table 2"]
+    assert "Printed numbers are recalled where nothing else is said." in sections["Table 2"]
 
 
-def test_the_verdicts_add_up(entries: list[Entry]) -> None:
-    last = [line.split("|")[-2] for line in render.render("ghostnet", "verdicts", entries).splitlines()[2:]]
-    assert sum(map(int, last)) == len(entries)
+def test_every_claim_is_counted_in_the_ledger(entries: list[Entry]) -> None:
+    table = overview(entries).splitlines()[2:]
+    counted = sum(int(cell) for line in table for cell in line.split("|")[2:-1] if cell.strip())
+    assert counted == sum(len(entry.places) for entry in entries)
 
 
-def test_an_unknown_block_is_named(entries: list[Entry]) -> None:
-    with pytest.raises(PapertrailError, match="no block `tabels`; there are verdicts"):
-        render.render("ghostnet", "tabels", entries)
+PAPER = load_paper("ghostnet")
+
+
+def test_the_sentence_has_the_numbers_of_the_ledger() -> None:
+    paper = PAPER.model_copy(update={"verdict": "It lies {a.b-1} points off, {c}."})
+    assert render.sentence(paper, {"a.b-1": "+0.63 (-2.79 to +4.04)", "c": "5.2M"}) == "It lies +0.63 points off, 5.2M."
+    with pytest.raises(PapertrailError, match=r"paper\.yaml: verdict: no number was found for `c`"):
+        render.sentence(paper, {"a.b-1": "+0.63 (-2.79 to +4.04)", "c": None})
+
+
+def test_a_main_claim_that_is_not_there_is_named(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "load_paper", lambda slug: PAPER.model_copy(update={"main": {"no.such": "exact"}}))
+    with pytest.raises(PapertrailError, match=r"main: claims\.yaml has no claim `no\.such`"):
+        render.verdict("ghostnet", entries)
 
 
 def test_papers_whose_make_target_installs_no_mmcv_are_judged_and_rendered_without_it() -> None:
