@@ -31,7 +31,8 @@ def imported(starts: Iterable[str]) -> tuple[str, ...]:
 def digest(starts: Iterable[str]) -> str:
     """SHA-256 over what these modules import and over the lock: equal ones give equal runs on an equal machine.
 
-    Of a file its syntax tree counts, without docstrings, so that a comment, a sentence or a line break changes nothing.
+    Of a file its syntax tree counts, without docstrings, so that a comment, a sentence or a line break changes nothing;
+    versions of Python write trees differently, so that a digest is comparable under one of them.
     """
     whole = hashlib.sha256(lock_hash().encode())
     for name in imported(starts):
@@ -52,7 +53,8 @@ def _tree(path: Path) -> str:
 
 @functools.cache
 def _graph() -> Any:
-    return grimp.build_graph("shared", "papers", cache_dir=None)
+    # What is imported for the type checker alone never runs.
+    return grimp.build_graph("shared", "papers", cache_dir=None, exclude_type_checking_imports=True)
 
 
 def _packages(module: str) -> set[str]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +18,47 @@ from shared.errors import UsageError
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 Slug = Annotated[str, typer.Argument(metavar="PAPER", help="The paper's slug, such as ghostnet.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="An argument of the model's builder.")]
+
+
+def command(
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    show: Callable[[Any], object] | None = None,
+    failed: Callable[[Any], bool] = lambda result: False,
+) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """A function as a command with the option `--json`.
+
+    What the function returns is the result. With `--json` it is the one document on stdout, and what the work prints
+    on the way goes to stderr; without, `show` prints it (one `key: value` line each, when left out). What a generator
+    yields is shown as it comes, and is a list in JSON. The status is 1 when `failed` says so of a result, or of
+    anything that was yielded.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, as_json: bool, **options: Any) -> None:
+            with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+                result = function(*args, **options)
+                results = result if isinstance(result, Iterator) else iter([result])
+                found = []
+                for one in results:
+                    found.append(one)
+                    if not as_json:
+                        (show or print_rows)(one)
+            if as_json:
+                print_json(found if isinstance(result, Iterator) else result)
+            if any(failed(one) for one in found):
+                raise typer.Exit(1)
+
+        signature = inspect.signature(function, eval_str=True)
+        flag = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+        wider = signature.replace(parameters=[*signature.parameters.values(), flag], return_annotation=None)
+        run.__signature__ = wider  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in wider.parameters.values()}
+        return app.command(name)(run)
+
+    return decorate
 
 
 def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
@@ -43,14 +89,23 @@ def shape_of(text: str) -> tuple[int, int, int]:
 
 
 def print_json(value: Any) -> None:
-    """The one document of `--json`."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """The one document of `--json`; a dataclass is a mapping, a path its text."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
 
 
 def print_rows(row: Mapping[str, Any]) -> None:
     """One `key: value` line each, whole numbers with separators."""
     for key, value in row.items():
         print(f"{key}: {_plain(value)}")
+
+
+def print_lines(names: Sequence[Any]) -> None:
+    """One line each."""
+    print("\n".join(map(str, names)))
+
+
+def _jsonable(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def _plain(value: Any) -> str:

@@ -1,96 +1,195 @@
-"""Stage dependencies from the real import graph: which files a stage's command reads as code.
+"""DVC's pipelines, written whole from what is stated elsewhere: params.yaml, paper.yaml, the sets, the imports.
 
-A change to one file of the core is to rerun the stages that import it, and no other. DVC does not follow imports, so
-the `deps:` of every stage are written from the import graph (grimp reads it without importing anything).
+A change to one file is to rerun the stages that use it, and no others. DVC follows no imports, so a stage's `deps:` are
+the files that the import graph finds: those that a run's digest is made of. Every arm of every protocol has its stages;
+those of `mini` alone stand before the main job.
 """
 
 from __future__ import annotations
 
-import functools
+import io
 import re
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
-import grimp
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
-from shared.files import ROOT, atomic_write
+from shared import datasets
+from shared.closure import imported
+from shared.files import ROOT, write_text
+from shared.paper import load_paper, papers
+from shared.training.plan import Action, reads, starts
+from shared.training.protocol import Protocol, load_protocols
+from shared.training.tasks import TASKS, task_of
+from shared.weights.card import Card
+from shared.weights.records import identity
 
-MODULE = re.compile(r"python -m (shared(?:\.\w+)*)")
-PAPER = re.compile(r"papers/([a-z0-9_]+)")
+Kind = Literal["train", "prune", "continue", "evaluate"]
+EMBEDDED = "mini"  # the protocol of the main job
+HEAD = "# Written by `papertrail sync`; changes made here are lost.\n"
+ROOT_HEAD = HEAD + "# `dvc repro papers/<slug>` is a paper's main job: its runs of `mini`, notebook and verdicts.\n"
+PAPER_HEAD = HEAD + "# One protocol's runs, in order: `dvc repro papers/{slug}/dvc.yaml:evaluate-<protocol>`.\n"
 
 
 def sync(*, check: bool = False) -> list[str]:
-    """Bring the `deps:` of every stage up to date; with `check` write nothing.
+    """Write every dvc.yaml of the repository that is not what it should be; with `check` write nothing.
 
     Returns:
-        The stages whose dependencies were not what the import graph says, as "<file>:<stage>".
+        The files that were stale, relative to the root.
     """
-    changed = []
-    for path in [ROOT / "dvc.yaml", *sorted(ROOT.glob("papers/*/dvc.yaml")), *sorted(ROOT.glob("data/*/dvc.yaml"))]:
-        yaml = YAML()
-        yaml.width = 120
-        yaml.indent(mapping=2, sequence=4, offset=2)
-        content = yaml.load(path.read_text(encoding="utf-8"))
-        stale = []
-        for name, stage in (content.get("stages") or {}).items():
-            body = stage.get("do", stage)
-            wanted = _wanted(body)
-            if wanted != list(body["deps"]):
-                stale.append(f"{path.relative_to(ROOT)}:{name}")
-                del body["deps"][:]
-                body["deps"].extend(wanted)
-        if stale and not check:
-            with atomic_write(path) as stream:
-                yaml.dump(content, stream)
-        changed += stale
-    return changed
+    wanted = {"dvc.yaml": _text(ROOT_HEAD, {"stages": dict(map(_main_job, papers()))})}
+    wanted |= {f"papers/{slug}/dvc.yaml": _text(PAPER_HEAD.format(slug=slug), _pipeline(slug)) for slug in papers()}
+    wanted |= {f"data/{name}/dvc.yaml": _text(HEAD, {"stages": {"data": _data(name)}}) for name in datasets.names()}
+    stale = [name for name, text in wanted.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
+    if not check:
+        for name in stale:
+            write_text(ROOT / name, wanted[name])
+    return stale
 
 
-def _wanted(stage: Any) -> list[str]:
-    """The stage's dependencies: its code from the import graph, then whatever else stands there."""
-    found = MODULE.search(stage["cmd"])
-    if found is None:
-        return list(stage["deps"])
-    paper = PAPER.search(stage["cmd"])
-    others = [dep for dep in stage["deps"] if not dep.endswith(".py")]
-    return [*imported(found[1], paper[1] if paper else None), *others]
+def _main_job(slug: str) -> tuple[str, dict[str, Any]]:
+    folder = f"papers/{slug}"
+    return folder, {
+        "cmd": f"python -m shared.ledger {folder}",
+        "deps": [
+            *_code(slug, "shared.ledger.__main__"),
+            f"notebooks/{slug}.ipynb",
+            *_evidence(slug),
+        ],
+        "outs": [{f"{folder}/verdicts.json": {"cache": False}}],
+    }
 
 
-@functools.cache
-def imported(module: str, paper: str | None) -> tuple[str, ...]:
-    """The files, relative to the root, that `python -m module papers/<paper>` imports, in alphabetical order.
+def _pipeline(slug: str) -> dict[str, Any]:
+    """The stages of a paper, and the checkpoints that it keeps as artifacts that `dvc artifacts get` finds."""
+    folder = f"papers/{slug}"
+    stages: dict[str, Any] = {}
+    for name, protocol in load_protocols(ROOT / folder / "params.yaml").items():
+        stages |= dict(_runs(slug, name, protocol))
+    stages["notebook"] = {
+        "wdir": "../..",
+        "cmd": f"python -m shared.notebook {folder}",
+        "deps": [*_code(slug, "shared.notebook", f"papers.{slug}.figures"), *_evidence(slug)],
+        "outs": [{name: {"cache": False}} for name in (f"notebooks/{slug}.ipynb", *_pictures(slug))],
+    }
+    kept = {name: {"path": f"checkpoints/{name}.safetensors", "type": "model"} for name in load_paper(slug).keep}
+    return {"stages": stages} | ({"artifacts": kept} if kept else {})
 
-    A paper's package and its detectors are imported by the name in the command, and its figures are run as a notebook:
-    no import statement shows that.
+
+def _runs(slug: str, name: str, protocol: Protocol) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The stages of a protocol: arms that a builder begins, that prune, that go on; and the measuring of them all."""
+    groups: dict[Kind, list[str]] = {"train": [], "prune": [], "continue": [], "evaluate": list(protocol.arms)}
+    for arm, stated in protocol.arms.items():
+        groups["prune" if stated.prune else "continue" if stated.of else "train"].append(arm)
+    for kind, arms in groups.items():
+        if arms:
+            each = {arm: _item(name, protocol, arm) for arm in arms}
+            yield f"{kind}-{name}", {"foreach": each, "do": _stage(slug, protocol, arms, kind)}
+
+
+def _item(name: str, protocol: Protocol, arm: str) -> dict[str, str]:
+    """What of an arm's stages differs from those of other arms."""
+    stated, item = protocol.arms[arm], {"protocol": name, "data": protocol.data}
+    if stated.of:
+        item["of"] = stated.of
+    if not stated.prune:
+        item["recipe"] = f"{name}.arms.{arm}.recipe" if stated.recipe else f"{name}.recipe"
+    return item
+
+
+def _stage(slug: str, protocol: Protocol, arms: list[str], kind: Kind) -> dict[str, Any]:
+    """What the stages of these arms share; equal bodies are written once in a file."""
+    folder, run = f"papers/{slug}", f"papers/{slug}/runs/${{item.protocol}}/${{key}}"
+    action: Action = "train" if kind == "continue" else kind
+    code = imported({start for arm in arms for start in starts(slug, protocol, arm, action)})
+    deps = [*code, "requirements.lock", "data/${item.data}/set.yaml", "data/${item.data}/verified.json"]
+    if kind in ("train", "continue"):
+        deps += sorted({file for arm in arms for file in _weights(protocol, arm)})
+    if kind in ("prune", "continue"):
+        deps.append(f"{folder}/runs/${{item.protocol}}/${{item.of}}/seeds")
+    if kind == "evaluate":
+        deps.append(f"{run}/seeds")
+    keys = [key for key in ("data", "seed", "repeats", "trainer") if key in protocol.model_fields_set]
+    params = [*(f"${{item.protocol}}.{key}" for key in keys), "${item.protocol}.arms.${key}"]
+    if kind in ("train", "continue"):
+        params.append("${item.recipe}")
+    stage: dict[str, Any] = {
+        "wdir": "../..",
+        "cmd": f"python -m shared.training {action} {folder} ${{item.protocol}} ${{key}}",
+        "deps": deps,
+        "params": [{f"{folder}/params.yaml": params}],
+    }
+    if kind == "evaluate":
+        kept = [f"{run}/{name}" for name in task_of(protocol.recipe).keeps]
+        return stage | ({"outs": kept} if kept else {}) | {"metrics": [{f"{run}/metrics.json": {"cache": False}}]}
+    # Kept when the stage starts again, so that an interrupted run goes on; a run of another plan is replaced.
+    stage["outs"] = [{f"{run}/seeds": {"persist": True}}]
+    if kind != "prune":
+        column, _ = task_of(protocol.recipe).curve
+        stage["plots"] = [{f"{run}/curves.csv": {"cache": False, "x": "epoch", "y": column}}]
+    return stage
+
+
+def _data(name: str) -> dict[str, Any]:
+    return {
+        "wdir": "../..",
+        "cmd": f"python -m shared.datasets {name}",
+        "deps": [*imported(["shared.datasets.__main__", datasets.module(name)]), f"data/{name}/set.yaml"],
+        "outs": [{f"data/{name}/verified.json": {"cache": False}}],
+    }
+
+
+def _evidence(slug: str) -> list[str]:
+    """What the judge and the notebook read besides code."""
+    names = ("checkpoints", "claims.yaml", "paper.yaml", "params.yaml", "records", f"runs/{EMBEDDED}")
+    return [f"papers/{slug}/{name}" for name in names]
+
+
+def _pictures(slug: str) -> list[str]:
+    """The pictures that figures.py writes for the pages, by the names that stand in it."""
+    source = (ROOT / "papers" / slug / "figures.py").read_text(encoding="utf-8")
+    return [f"papers/{slug}/{name}" for name in sorted(set(re.findall(r'"([\w.-]+\.png)"', source)))]
+
+
+def _code(slug: str, *starts: str) -> list[str]:
+    """The files that judging a paper or drawing its figures runs: what these modules import, and what is found by name.
+
+    Of a task they read what it is called by; how it trains is no matter of theirs.
     """
-    graph = _graph()
-    runnable = module if f"{module}.__main__" not in graph.modules else f"{module}.__main__"
-    starts = {runnable, *_packages(runnable)}
-    if paper:
-        starts |= {f"papers.{paper}", "papers"}
-    if paper and module == "shared.notebook":
-        starts.add(f"papers.{paper}.figures")
-    if paper and module != "shared.training" and f"papers.{paper}.detectors" in graph.modules:
-        starts.add(f"papers.{paper}.detectors")
-    found: set[str] = set()
-    for start in starts:
-        for name in {start, *graph.find_upstream_modules(start)}:
-            found |= {name, *_packages(name)}
-    return tuple(sorted(str(_file(name)) for name in found))
+    protocols = load_protocols(ROOT / "papers" / slug / "params.yaml").values()
+    detectors = ROOT / "papers" / slug / "detectors.py"
+    named = {f"papers.{slug}", *(type(protocol.recipe).__module__ for protocol in protocols)}
+    named |= {f"papers.{slug}.detectors"} if detectors.exists() else set()
+    tasks = {f"{TASKS[protocol.recipe.task].replace('.', '/')}.py" for protocol in protocols}
+    return sorted({*imported([*starts, *named]), *tasks})
 
 
-@functools.cache
-def _graph() -> Any:
-    return grimp.build_graph("shared", "papers")
+def _weights(protocol: Protocol, arm: str) -> Iterator[str]:
+    """Of the pinned weights that training an arm reads the card, which has their hash; or, not kept, the run itself."""
+    for known in map(identity, reads(protocol, arm)):
+        kept = f"checkpoints/{known.name}.json" if isinstance(known, Card) else None
+        yield f"papers/{known.paper}/{kept or f'runs/{known.protocol}/{known.arm}/seeds'}"
 
 
-def _packages(module: str) -> set[str]:
-    """Importing a module runs the packages that hold it."""
-    parts = module.split(".")
-    return {".".join(parts[:length]) for length in range(1, len(parts))}
-
-
-def _file(module: str) -> Path:
-    path = Path(*module.split("."))
-    return path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")
+def _text(head: str, content: dict[str, Any]) -> str:
+    """YAML in which an equal `foreach:` or `do:` is written once, and referred to from then on."""
+    seen: list[tuple[dict[str, Any], CommentedMap]] = []
+    stages = {name: dict(stage) for name, stage in content["stages"].items()}
+    for name, stage in stages.items():
+        for key in stage.keys() & {"foreach", "do"}:
+            known = next((written for plain, written in seen if plain == stage[key]), None)
+            if known is None:
+                known = CommentedMap(stage[key])
+                known.yaml_set_anchor(f"{name}-{'arms' if key == 'foreach' else 'stage'}")
+                seen.append((stage[key], known))
+            stage[key] = known
+        for arm, item in stage.get("foreach", {}).items():
+            stage["foreach"][arm] = line = CommentedMap(item)
+            line.fa.set_flow_style()
+    yaml = YAML()
+    yaml.width = 4096  # one line for each arm
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(content | {"stages": stages}, stream)
+    return head + stream.getvalue()

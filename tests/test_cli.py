@@ -17,20 +17,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papers.ghostnet import MODELS, detectors
-from shared import cli, datasets, ledger
+from shared import cli, datasets, doctor, ledger
 from shared.console import settings_of, shape_of
-from shared.detection.sets import SETS
 from shared.errors import DataError, PapertrailError, UsageError
-from shared.weights import card
+from shared.files import ROOT
+from shared.training import command
+from shared.training.protocol import load_protocol
 from shared.weights.storage import save_weights
 
-from .shared.checkpoints.conftest import ARGS, make_run
+from .shared.checkpoints import conftest as pinning
 
 COMMANDS = (
-    "papers", "models", "count", "ledger", "verify", "cite", "pin", "export", "import", "evaluate", "data", "new",
-    "sync", "bench",
+    "papers", "models", "count", "ledger", "cite", "train", "prune", "evaluate", "export-config", "pin", "verify",
+    "release", "export", "import", "accuracy", "data", "new", "sync", "doctor", "bench",
 )  # fmt: skip
 Papertrail = Callable[..., tuple[int, str, str]]
+repository = pinning.repository  # a fixture
 
 
 @pytest.fixture
@@ -46,13 +48,6 @@ def papertrail(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
         return int(ended.value.code or 0), written.out, written.err
 
     return type_it
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Checkpoints go below a folder of the test's own."""
-    monkeypatch.setattr(card, "ROOT", tmp_path)
-    return tmp_path
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -96,12 +91,23 @@ def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
         (["cite", "nosuch"], "no paper `nosuch`"),
         (["verify", "ghostnet/nosuch"], "no checkpoint `ghostnet/nosuch`"),
         (["verify", "ghostnet/nosuch", "--all"], "either a checkpoint or --all"),
-        (["export", "ghostnet/nosuch", "--out", "x.onnx"], "no checkpoint `ghostnet/nosuch`"),
+        (["export", "ghostnet/nosuch", "--out", "x.onnx"], "no record `ghostnet/nosuch`"),
         (["export", "ghostnet/nosuch", "--out", "x.onnx", "--format", "tf"], "tf"),
         (["pin", "nosuch"], "no finished run (run.json) here"),
         (["import", "nosuch", "x.pth", "--model", "m", "--out", "o"], "no paper `nosuch`"),
-        (["evaluate", "ghostnet", "vgg16", "--weights", "x", "--data", "nosuch"], "no data set 'nosuch'"),
-        (["data", "nosuch"], "no data set 'nosuch'; known: mnist5k"),
+        (["accuracy", "ghostnet", "vgg16", "--weights", "x", "--data", "nosuch"], "no data set 'nosuch'"),
+        (["data", "nosuch"], "no data set 'nosuch'; known: "),
+        (["train", "nosuch", "mini", "vgg16"], "no paper `nosuch`"),
+        (["train", "ghostnet", "nosuch", "vgg16"], "no protocol `nosuch`; it has mini, small"),
+        (["train", "ghostnet", "mini", "nosuch"], "`mini` has no arm `nosuch`; it has vgg16"),
+        (["train", "ghostnet", "mini"], "give either an arm or --all"),
+        (["evaluate", "ghostnet", "mini", "vgg16", "--all"], "give either an arm or --all"),
+        (["prune", "ghostnet", "mini"], "Missing argument 'ARM'"),
+        (["prune", "network_slimming", "mini", "base"], "`base` is not for `prune`"),
+        (["train", "network_slimming", "mini", "pruned-40"], "`pruned-40` is not for `train`"),
+        (["export-config", "ghostnet", "mini", "vgg16", "--out", "config.py"], "mini"),
+        (["release", "one"], "`one` is no version"),
+        (["bench", "nosuch"], "no benchmark 'nosuch'; known: adder"),
         (["new", "Not A Slug"], "cannot name a Python package"),
     ],
 )
@@ -110,7 +116,7 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(
     papertrail: Papertrail, words: list[str], message: str, form: str
 ) -> None:
     status, out, err = papertrail(*words, *(["--json"] if form == "json" and words else []))
-    assert status == 2 and message in out + err and "Traceback" not in err
+    assert status == 2 and message in out + err and "Traceback" not in err, out + err
     assert out == "" or not words, "stdout is for results"
     if err.startswith("papertrail: "):
         assert err.count("\n") <= 2
@@ -176,41 +182,69 @@ def test_papers_and_ledger_agree(papertrail: Papertrail, monkeypatch: pytest.Mon
 def test_data_verifies_and_describes(papertrail: Papertrail) -> None:
     found = document(papertrail("data", "mnist5k", "--json"))
     assert found["counts"] == {"train": 4000, "test": 1000} and found["missing"] == []
-    assert document(papertrail("data", "--json")) == [*datasets.DATASETS, *SETS]
+    assert document(papertrail("data", "--json")) == list(datasets.names())
+    boxes = document(papertrail("data", "digit_scenes", "--look", "--json"))
+    assert boxes["name"] == "digit_scenes" and boxes["classes"] == 10
     assert "counts: train 4,000, test 1,000\n" in papertrail("data", "mnist5k", "--look")[1]
 
 
 def test_from_a_run_to_a_checkpoint_that_is_verified_cited_and_exported(
     papertrail: Papertrail, repository: Path
 ) -> None:
-    run = make_run(repository / "run")
+    run = pinning.make_run(repository)
     pinned = document(papertrail("pin", run, "--json"))
-    assert pinned["checkpoint"] == "ghostnet/ghost-tiny-3"
-    checks = {check["check"]: check["result"] for check in json.loads(papertrail("verify", "--all", "--json")[1])}
-    assert [name for name, result in checks.items() if result == "failed"] == ["metric"], "its data hash is made up"
-    assert papertrail("verify")[0] == papertrail("verify", "ghostnet/ghost-tiny-3")[0] == 1
-    status, out, err = papertrail("pin", run)
-    assert status == 2 and "never overwritten" in err and out == ""
-    again = papertrail("pin", run, "again", "--supersedes", "ghost-tiny-3")
-    assert again[0] == 0 and "git tag 'papers/ghostnet=again@v1.0.0'" in again[1]
-    assert pinned["sha256"] in document(papertrail("cite", "ghostnet/ghost-tiny-3", "--json"))["bibtex"]
+    assert pinned == {"seeds": ["ghostnet/tiny/ghost/3"], "checkpoints": ["ghostnet/ghost-tiny-3"], "refused": []}
+    status, out, _ = papertrail("verify", "ghostnet/ghost-tiny-3", "--json")
+    checks = {check["check"]: check["result"] for check in json.loads(out)}
+    assert {"hash", "digest", "counts", "logits"} <= {name for name, result in checks.items() if result == "ok"}
+    assert status == ("failed" in checks.values()), "its metric is made up"
+    assert pinned["checkpoints"][0] in papertrail("verify", "ghostnet/ghost-tiny-3")[1]
+    assert "bibtex" in document(papertrail("cite", "ghostnet/ghost-tiny-3", "--json"))
     out_file = repository / "ghost.pt2"
     exported = document(papertrail("export", "ghostnet/ghost-tiny-3", "--out", out_file, "--format", "torch", "--json"))
     assert exported["out"] == str(out_file) and exported["largest_difference"] <= 1e-4
 
 
-def test_verify_without_checkpoints_is_well(papertrail: Papertrail, repository: Path) -> None:
-    assert papertrail("verify") == (0, "no checkpoint is pinned yet\n", "")
-    assert document(papertrail("verify", "--json")) == []
-
-
-def test_evaluate_gives_the_accuracy(papertrail: Papertrail, tmp_path: Path) -> None:
+def test_accuracy_of_a_file_of_weights(papertrail: Papertrail, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    save_weights(tmp_path / "w.safetensors", MODELS["ghost_vgg16"](**ARGS, in_channels=1).state_dict())
-    options = [word for name, value in ARGS.items() for word in ("--set", f"{name}={value}")]
-    words = ("evaluate", "ghostnet", "ghost_vgg16", "--weights", tmp_path / "w.safetensors", "--data", "mnist5k")
+    save_weights(tmp_path / "w.safetensors", MODELS["ghost_vgg16"](**pinning.ARGS, in_channels=1).state_dict())
+    options = [word for name, value in pinning.ARGS.items() for word in ("--set", f"{name}={value}")]
+    words = ("accuracy", "ghostnet", "ghost_vgg16", "--weights", tmp_path / "w.safetensors", "--data", "mnist5k")
     row = document(papertrail(*words, *options, "--json"))
     assert row["images"] == 1000 and 0 <= row["top1"] <= 100
+
+
+def test_a_run_says_what_it_does_and_json_is_alone_on_stdout(papertrail: Papertrail) -> None:
+    words = ("train", "ghostnet", "mini", "vgg16", "--fast")
+    status, out, _ = papertrail(*words)
+    assert status == 0 and "two steps" in out
+    status, out, err = papertrail(*words, "--json")
+    assert json.loads(out) == {"paper": "ghostnet", "protocol": "mini", "arms": ["vgg16"], "metrics": {}}
+    assert status == 0 and "two steps" in err
+
+
+def test_all_makes_each_arm_after_the_one_that_it_continues(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+    monkeypatch.setattr(command, "perform", lambda action, paper, protocol, arm, **_: done.append((action, arm)))
+    result = document(papertrail("train", "network_slimming", "mini", "--all", "--fast", "--json"))
+    assert result["arms"] == [arm for _, arm in done]
+    protocol = load_protocol(ROOT / "papers/network_slimming/params.yaml", "mini")
+    assert sorted(result["arms"]) == sorted(protocol.arms)
+    for place, (action, arm) in enumerate(done):
+        assert action == ("prune" if protocol.arms[arm].prune else "train")
+        assert protocol.arms[arm].of in (None, *result["arms"][:place])
+
+
+def test_json_of_what_comes_bit_by_bit_is_one_list_and_a_failure_is_status_1(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = [doctor.Finding("Python", "ok", "3.12"), doctor.Finding("GPU", "missing", "none", "buy one")]
+    monkeypatch.setattr(doctor, "examine", lambda: iter(findings))
+    status, out, _ = papertrail("doctor", "--json")
+    assert status == 1 and [finding["part"] for finding in json.loads(out)] == ["Python", "GPU"]
+    assert papertrail("doctor")[:2] == (1, "      ok  Python: 3.12\n missing  GPU: none\n    buy one\n")
 
 
 @given(st.tuples(*[st.integers(1, 4096)] * 3))

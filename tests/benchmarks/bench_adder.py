@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from papers.adder_detection.adder import Adder2d, adder2d
 from shared.baselines.resnet_cifar import CifarResNet, plain
-from shared.bench import Contest, Side
-from shared.layers.adder import Adder2d, adder2d
+from tests.benchmarks.runner import Contest, Side
 
 
 @dataclass(frozen=True)

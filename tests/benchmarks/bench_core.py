@@ -26,13 +26,14 @@ from torch import nn
 from torch.nn import functional
 
 from shared import datasets
-from shared.bench import Contest
 from shared.datasets.loader import EpochLoader
 from shared.datasets.order import training_batches
 from shared.files import ROOT
+from shared.training.fit import ClassificationRun
 from shared.training.optim import build_optimiser, learning_rate_factor
-from shared.training.recipe import Arm, Protocol, load_protocol
-from shared.training.run import Run, train_run
+from shared.training.protocol import Arm, Protocol, load_protocol
+from shared.training.run import train_run
+from tests.benchmarks.runner import Contest
 
 ARM = "vgg16"
 
@@ -55,7 +56,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class TimedRun(Run):
+class TimedRun(ClassificationRun):
     """A run whose network carries a clock."""
 
     clock: Clock = field(default_factory=Clock)
@@ -102,8 +103,8 @@ def lightning(protocol: Protocol) -> Clock:
 
 def bare(protocol: Protocol) -> Clock:
     """The same training as one would write it by hand."""
-    recipe = protocol.recipe
     run = TimedRun("ghostnet", "mini", protocol, ARM, protocol.seed)
+    recipe = run.recipe
     data = datasets.datamodule(protocol.data, batch_size=recipe.batch_size, augment=recipe.augment, seed=protocol.seed)
     data.setup()
     model = run.build()

@@ -7,9 +7,9 @@ from torch import nn
 
 from papers.ghostnet import MODELS
 from papers.ghostnet.upstream import rename
-from shared.bench import FOLDER, Contest, Side, load_file
 from shared.errors import UsageError
 from shared.measure import latency
+from tests.benchmarks.runner import FOLDER, Contest, Side, load_file
 
 
 def contests(tiny: bool) -> list[Contest]:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from papers.ghostnet import MODELS
-from shared.bench import Contest, Side
 from shared.measure import count, latency
+from tests.benchmarks.runner import Contest, Side
 
 NETWORKS = {"GhostNet 1.0x": "ghostnet", "ResNet-50": "resnet50", "MobileNetV3-Large 1.0x": "mobilenet_v3_large"}
 

@@ -6,7 +6,6 @@ they show makes no difference to the time, and the benchmark needs no data set.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import numpy as np
@@ -16,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from shared import datasets
-from shared.bench import Contest, Side
 from shared.datasets import Augment, Split, SplitName
 from shared.datasets.memory import InMemory
+from tests.benchmarks.runner import Contest, Side
 
 PAD, BATCH_SIZE = 4, 128
 SPEC = datasets.spec("cifar10")
@@ -44,7 +43,7 @@ def noise(count: int) -> Split:
 
 def ours(split: Split) -> Side:
     """The data module as a run uses it: a new epoch each turn."""
-    spec = dataclasses.replace(SPEC, counts={"train": len(split), "test": len(split)})
+    spec = SPEC.model_copy(update={"counts": {"train": len(split), "test": len(split)}})
 
     def read(_: SplitName) -> Split:
         return split

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from papers import network_slimming, rethinking_pruning
-from shared.bench import Contest, Side
 from shared.measure import count, latency
+from tests.benchmarks.runner import Contest, Side
 
 SHAPE = (3, 32, 32)
 COMPACT = "22-62-83-119-193-168-85-40-32-32-32-32-32-32-32-38"

@@ -1,55 +1,65 @@
 from __future__ import annotations
 
-import shutil
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+from torch import nn
 
 from shared import scaffold
 from shared.errors import PapertrailError, UsageError
-from shared.files import ROOT, read_yaml
+from shared.files import read_yaml
 from shared.paper import Paper
 from shared.scaffold import new, placeholders
 from shared.schema import validated
-from shared.training.recipe import load_protocols
+from shared.training.protocol import load_protocols
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(scaffold, "ROOT", tmp_path)
     (tmp_path / "papers").mkdir()
-    shutil.copy(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     return tmp_path
 
 
-def test_a_scaffold_has_the_files_of_the_contract_and_marks_what_is_missing(repository: Path) -> None:
-    new("res2net")
+@pytest.mark.parametrize("method", [False, True])
+def test_a_scaffold_has_the_files_of_the_contract_and_marks_what_is_missing(repository: Path, method: bool) -> None:
+    written = new("res2net", method=method)
+    assert written and all(path.is_file() for path in written)
     ours = {path.name for path in (repository / "papers/res2net").iterdir()}
-    theirs = {path.name for path in (ROOT / "papers/ghostnet").iterdir()}
-    contract = {"README.md", "__init__.py", "checkpoints", "claims.yaml", "dvc.yaml", "figures.py", "model.py"}
-    assert contract | {"paper.yaml", "params.yaml"} == ours <= theirs
+    contract = {"README.md", "__init__.py", "checkpoints", "claims.yaml", "figures.py", "model.py", "paper.yaml",
+                "params.yaml", "records"}  # fmt: skip
+    assert ours == contract | ({"method.py"} if method else set())
     marked = placeholders("res2net")
     assert any("paper.yaml: <<title>>" in line for line in marked) and any("model.py" in line for line in marked)
+    assert any("method.py" in line for line in marked) == method
     assert "@SLUG@" not in "".join(path.read_text() for path in (repository / "papers/res2net").glob("*.*"))
 
 
-def test_the_root_pipeline_gets_the_stage_and_keeps_the_others(repository: Path) -> None:
-    before = YAML(typ="safe").load((repository / "dvc.yaml").read_text())["stages"]
-    new("res2net")
-    text = (repository / "dvc.yaml").read_text()
-    stages = YAML(typ="safe").load(text)["stages"]
-    assert stages["papers/res2net"]["cmd"] == "python -m shared.ledger papers/res2net"
-    assert {name: stages[name] for name in before} == before and "# One stage for each paper" in text
-
-
 def test_what_is_not_marked_is_valid_already(repository: Path) -> None:
-    new("res2net")
+    new("res2net", method=True)
     folder = repository / "papers/res2net"
-    assert list(load_protocols(folder / "params.yaml")) == ["mini"]
+    protocols = load_protocols(folder / "params.yaml")
+    assert list(protocols) == ["mini"] and protocols["mini"].repeats == 1
     validated(Paper, read_yaml(folder / "paper.yaml"), "paper.yaml")
-    for name in ("__init__.py", "model.py", "figures.py"):
+    for name in ("__init__.py", "model.py", "method.py", "figures.py"):
         compile((folder / name).read_text(), name, "exec")
+
+
+def test_the_method_of_the_template_adds_a_term_that_can_be_trained(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new("res2net", method=True)
+    spec = importlib.util.spec_from_file_location("res2net_method", repository / "papers/res2net/method.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # pydantic looks its names up there
+    spec.loader.exec_module(module)
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3))
+    term = module.Penalty(name="penalty", penalty=0.5).loss(network)
+    term.backward()
+    assert term == 1.5 and network[1].weight.grad.tolist() == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("slug", ["Res2Net", "2net", "a-b", "a__b", "../up", ""])

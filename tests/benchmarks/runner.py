@@ -1,6 +1,6 @@
 """The runner of `papertrail bench`: sides measured in turn in one process, and the ratios of their speeds.
 
-A benchmark is a file tests/benchmarks/bench_<name>.py with `contests(tiny: bool) -> list[Contest]`. The sides of a
+A benchmark is a file bench_<name>.py beside this one, with `contests(tiny: bool) -> list[Contest]`. The sides of a
 contest take turns (A B C, A B C, ...), so that whatever else the machine does meets them alike; each turn gives one
 ratio, and the median and the quartiles over the turns are reported.
 """
@@ -10,13 +10,12 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import itertools
-import json
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -26,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.errors import UsageError
-from shared.files import ROOT, git_commit, read_json, write_json
+from shared.files import git_commit, read_json, write_json
 
-FOLDER = ROOT / "tests" / "benchmarks"
+FOLDER = Path(__file__).parent
 SECONDS = 40  # a contest ends after the turn that passes this, when it has had LEAST_TURNS
 LEAST_TURNS = 3
 COLOURS = {"met": "green", "within the spread": "yellow", "missed": "red"}
@@ -76,34 +75,26 @@ class Ratio:
     outcome: Literal["met", "within the spread", "missed"] | None
 
 
-def run(names: list[str], as_json: bool) -> None:
-    """Run the named benchmarks (all of them when the list is empty), print the ratios and keep them in results.json.
+def run(names: list[str]) -> Iterator[dict[str, Any]]:
+    """Run the named benchmarks (all of them when the list is empty) and keep each result in results.json as it comes.
 
     UsageError names the known benchmarks when a name is not among them.
     """
-    results: dict[str, Any] = {}
     for name in names or known():
-        ratios = measure(load(name).contests(tiny=False))
-        results[name] = {
+        result: dict[str, Any] = {
             "date": datetime.date.today().isoformat(),
             "code": git_commit(),
             "machine": machine(),
-            "ratios": [asdict(ratio) for ratio in ratios],
+            "ratios": [asdict(ratio) for ratio in measure(load(name).contests(tiny=False))],
         }
-        if not as_json:
-            _show(name, ratios)
         kept = read_json(FOLDER / "results.json") if (FOLDER / "results.json").exists() else {}
-        write_json(FOLDER / "results.json", dict(sorted((kept | {name: results[name]}).items())))
-    if as_json:
-        print(json.dumps(results, indent=2))
+        write_json(FOLDER / "results.json", dict(sorted((kept | {name: result}).items())))
+        yield {"benchmark": name, **result}
 
 
 def known() -> list[str]:
-    """The benchmarks' names; UsageError when this is not a checkout of the repository."""
-    names = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
-    if not names:
-        raise UsageError(f"{FOLDER}: no benchmarks; `papertrail bench` needs a checkout of the repository")
-    return names
+    """The benchmarks' names."""
+    return sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
 
 
 def load(name: str) -> ModuleType:
@@ -193,8 +184,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _show(name: str, ratios: list[Ratio]) -> None:
-    """A table for each contest: the first row is ours, the ratios stand beside the others."""
+def show(result: dict[str, Any]) -> None:
+    """A table for each contest of what `run` yields: the first row is ours, the ratios stand beside the others."""
+    name, ratios = result["benchmark"], [Ratio(**ratio) for ratio in result["ratios"]]
     console = Console()
     for (what, threads), group in itertools.groupby(ratios, lambda ratio: (ratio.what, ratio.threads)):
         title = f"{name}: {what}, {threads} thread{'s' if threads > 1 else ''}"

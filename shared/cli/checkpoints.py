@@ -1,0 +1,106 @@
+"""What is kept of runs: pin, verify, release; and networks in and out: export, import, accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from shared.console import Settings, Slug, command, print_lines, settings_of
+from shared.errors import UsageError
+
+app = typer.Typer()
+Reference = Annotated[str, typer.Argument(metavar="PAPER/CHECKPOINT")]
+
+
+def _pinned(found: dict[str, list[str]]) -> None:
+    print_lines([f"pinned {seed}" for seed in found["seeds"]])
+    print_lines([f"kept the weights of {name}" for name in found["checkpoints"]])
+    print_lines([f"refused from now on: {reason}" for reason in found["refused"]])
+    print("now: git add, git commit; then `papertrail ledger`")
+
+
+@command(app, show=_pinned)
+def pin(
+    runs: Annotated[list[Path], typer.Argument(help="papers/<slug>/runs/<protocol>/<arm>, or seeds/<N> in it.")],
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of what is pinned of these seeds.")] = False,
+) -> dict[str, list[str]]:
+    """Make the records of runs part of the repository."""
+    from shared.checkpoints.pin import pin
+
+    found = pin(runs, replace=replace)
+    checkpoints = [card.ref for card in found.checkpoints]
+    return {"seeds": list(found.seeds), "checkpoints": checkpoints, "refused": list(found.refused)}
+
+
+@command(
+    app,
+    show=lambda check: print(f"{check.result:8}{check.checkpoint}: {check.check}: {check.detail}", flush=True),
+    failed=lambda check: check.result == "failed",
+)
+def verify(
+    what: Annotated[str | None, typer.Argument(metavar="[PAPER/CHECKPOINT]")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every checkpoint; so does no argument.")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Make the runs of a record again, and compare.")] = False,
+) -> Iterator[Any]:
+    """Check pinned checkpoints: hash, counts, logits, metric."""
+    from shared.checkpoints.verify import verify
+
+    if every and what:
+        raise UsageError("give either a checkpoint or --all")
+    return verify(what, rerun=rerun)
+
+
+@command(app, show=lambda found: print_lines(found["tags"]))
+def release(version: Annotated[str, typer.Argument(help="Such as v1.0.0.")]) -> dict[str, list[str]]:
+    """Make the tags that cite kept checkpoints, all in one go."""
+    from shared.checkpoints.release import release
+
+    return {"tags": release(version)}
+
+
+@command(app, show=lambda found: print(f"{found['out']}: logits equal within {found['largest_difference']:.1e}"))
+def export(
+    checkpoint: Reference,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    form: Annotated[
+        Literal["onnx", "torch"], typer.Option("--format", help="ONNX, or a torch.export program.")
+    ] = "onnx",
+) -> dict[str, Any]:
+    """Write a checkpoint as ONNX or torch.export, compared."""
+    from shared.checkpoints.export import export
+
+    return {"out": str(out), "largest_difference": export(checkpoint, out, form)}
+
+
+@command(app, "import")
+def import_(
+    paper: Slug,
+    source: Annotated[Path, typer.Argument(help="Published weights: .pth or .safetensors.")],
+    model: Annotated[str, typer.Option(help="The builder they belong to.")],
+    out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 1000,
+    settings: Settings = [],  # noqa: B006  (typer copies it)
+) -> dict[str, Any]:
+    """Convert weights that others published to our names."""
+    from shared.checkpoints.convert import convert
+    from shared.paper import load_paper
+
+    return convert(load_paper(paper).slug, source, model, settings_of(settings), classes, out)
+
+
+@command(app)
+def accuracy(
+    paper: Slug,
+    model: str,
+    weights: Annotated[Path, typer.Option(help="A safetensors file, as `papertrail import` writes it.")],
+    data: Annotated[str, typer.Option(help="The data set whose test split is used.")],
+    settings: Settings = [],  # noqa: B006
+) -> dict[str, Any]:
+    """Accuracy of weights on the test split of a data set."""
+    from shared.checkpoints.accuracy import accuracy_of
+    from shared.paper import load_paper
+
+    return accuracy_of(load_paper(paper).slug, model, settings_of(settings), weights, data)

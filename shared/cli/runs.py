@@ -1,0 +1,115 @@
+"""Runs: train, prune, evaluate; and a detector's recipe for users of MMDetection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shared.console import Slug, command
+from shared.errors import UsageError
+
+app = typer.Typer()
+Name = Annotated[str, typer.Argument(metavar="PROTOCOL", help="A protocol of the paper's params.yaml.")]
+Arm = Annotated[str, typer.Argument(metavar="ARM", help="One of its networks.")]
+MaybeArm = Annotated[str | None, typer.Argument(metavar="[ARM]", help="One of its networks, or --all.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="This seed alone, without a summary.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Two steps on stand-in data; writes nothing.")]
+
+
+def _told_already(result: Any) -> None:
+    """Runs print a line for each seed when it ends."""
+
+
+@command(app, show=_told_already)
+def train(
+    paper: Slug,
+    protocol: Name,
+    arm: MaybeArm = None,
+    seed: Seed = None,
+    fast: Fast = False,
+    every: Annotated[bool, typer.Option("--all", help="Make and measure every arm in its turn.")] = False,
+) -> dict[str, Any]:
+    """Train an arm of a protocol, or make and measure --all."""
+    work = [
+        (action, one)
+        for one in _arms(paper, protocol, arm, every)
+        for action in ([_maker(paper, protocol, one), *([] if fast else ["evaluate"])] if every else ["train"])
+    ]
+    return _perform(work, paper, protocol, seed, fast)
+
+
+@command(app, show=_told_already)
+def prune(paper: Slug, protocol: Name, arm: Arm, seed: Seed = None, fast: Fast = False) -> dict[str, Any]:
+    """Make an arm that takes something out of another's network."""
+    return _perform([("prune", arm)], paper, protocol, seed, fast)
+
+
+@command(app, show=_told_already)
+def evaluate(
+    paper: Slug,
+    protocol: Name,
+    arm: MaybeArm = None,
+    seed: Seed = None,
+    every: Annotated[bool, typer.Option("--all", help="Every arm of the protocol.")] = False,
+) -> dict[str, Any]:
+    """Measure an arm's trained networks on the test split."""
+    return _perform([("evaluate", one) for one in _arms(paper, protocol, arm, every)], paper, protocol, seed, False)
+
+
+@command(app, "export-config", show=lambda found: print(found["out"]))
+def export_config(
+    paper: Slug,
+    protocol: Name,
+    arm: Arm,
+    out: Annotated[Path, typer.Option(help="The Python file to write.")],
+) -> dict[str, Any]:
+    """Write a detector's arm as a configuration of MMDetection."""
+    from shared.detection.config import export_config
+    from shared.paper import load_paper
+
+    export_config(load_paper(paper).slug, protocol, arm, out)
+    return {"out": str(out)}
+
+
+def _arms(paper: str, protocol: str, arm: str | None, every: bool) -> list[str]:
+    """The arm that was named; or every arm, each after the one that it continues."""
+    if every == (arm is not None):
+        raise UsageError("give either an arm or --all")
+    if arm is not None:
+        return [arm]
+    known = _protocol(paper, protocol)
+    return sorted(known.arms, key=lambda one: len(known.lineage(one)))
+
+
+def _maker(paper: str, protocol: str, arm: str) -> str:
+    return _protocol(paper, protocol).action(arm)
+
+
+def _protocol(paper: str, name: str) -> Any:
+    from shared.files import ROOT
+    from shared.paper import load_paper
+    from shared.training.protocol import load_protocol
+
+    return load_protocol(ROOT / "papers" / load_paper(paper).slug / "params.yaml", name)
+
+
+def _perform(work: list[tuple[Any, str]], paper: str, protocol: str, seed: int | None, fast: bool) -> dict[str, Any]:
+    """Do (action, arm) after (action, arm); the result has each arm's metrics.json, where a whole arm was measured."""
+    from shared.files import ROOT, read_json
+    from shared.paper import load_paper
+    from shared.training.command import perform
+
+    slug = load_paper(paper).slug
+    metrics = {}
+    for action, arm in work:
+        perform(action, slug, protocol, arm, seed=seed, fast=fast)
+        if action == "evaluate" and seed is None:
+            metrics[arm] = read_json(ROOT / "papers" / slug / "runs" / protocol / arm / "metrics.json")
+    return {
+        "paper": slug,
+        "protocol": protocol,
+        "arms": list(dict.fromkeys(arm for _, arm in work)),
+        "metrics": metrics,
+    }
