@@ -1,6 +1,8 @@
 """`python -m shared.notebook papers/<slug>`: execute figures.py as a notebook and write notebooks/<slug>.ipynb.
 
-figures.py (jupytext's percent format) is the source; the notebook is made from it and never edited.
+figures.py (jupytext's percent format) is the source; the notebook is made from it and never edited. It is written as
+JupyterLab would save it, so that looking at it changes no file: `before_saving` is JupyterLab's hook for that, which
+jupyter_server_config.json, installed with the package, names.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ from shared.errors import PapertrailError, UsageError, exit_status
 from shared.files import ROOT, slug_of, write_text
 
 CELL_SECONDS = 600
+# What ipykernel calls itself; JupyterLab writes it into every notebook that it opens.
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+# Code is folded in JupyterLab (`jupyter`) and where notebooks are shown as pages (`tags`).
+FOLDED = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
 
 
 def source(slug: str) -> Any:
@@ -25,8 +31,19 @@ def source(slug: str) -> Any:
     notebook = jupytext.read(path)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        cell["metadata"] = FOLDED if cell.cell_type == "code" else {}
+    notebook.metadata = {"kernelspec": KERNEL}
     return notebook
+
+
+def before_saving(model: dict[str, Any], **_: object) -> None:
+    """JupyterLab's pre_save_hook: leave out the interpreter's version, which differs from machine to machine."""
+    if model["type"] == "notebook":
+        _settle(model["content"]["metadata"])
+
+
+def _settle(metadata: Any) -> None:
+    metadata.get("language_info", {}).pop("version", None)
 
 
 def execute(slug: str) -> Path:
@@ -49,7 +66,7 @@ def execute(slug: str) -> Path:
         failed = max(number for number, cell in enumerate(notebook.cells) if cell.get("execution_count"))
         fault = f"{error.ename}: {error.evalue}"
         raise PapertrailError(f"papers/{slug}/figures.py: cell {failed + 1} failed: {fault}") from error
-    notebook.metadata.pop("language_info", None)  # the version of the interpreter would change it on every machine
+    _settle(notebook.metadata)
     path = ROOT / "notebooks" / f"{slug}.ipynb"
     write_text(path, nbformat.writes(notebook) + "\n")
     return path

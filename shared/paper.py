@@ -1,10 +1,17 @@
-"""A paper's bibliography and scope: papers/<slug>/paper.yaml."""
+"""A paper's bibliography, its exhibits and what was found: papers/<slug>/paper.yaml."""
 
 from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from shared.errors import UsageError
 from shared.files import ROOT, read_yaml
 from shared.schema import Strict, validated
+
+Point = Annotated[str, Field(max_length=300)]  # longer is read by nobody
 
 
 class OfficialCode(Strict):
@@ -15,11 +22,29 @@ class OfficialCode(Strict):
     licence: str
 
 
-class NotTested(Strict):
-    """A part of the paper that is left out, and why."""
+class Exhibit(Strict):
+    """A table or a figure of the paper.
 
-    what: str
-    why: str
+    Attributes:
+        name: "Table 4"; claims of its parts, "Table 4(a)" and "Table 4 (CIFAR-10)", belong to it.
+        made: the notebook shows what was found, it shows counts alone, or nothing of it is made.
+        why: what is missing; only an exhibit that is made needs none.
+    """
+
+    name: str = Field(pattern=r"^(Table|Figure) \w+( \(supplement\))?$")
+    made: Literal["notebook", "counts only", "no"]
+    why: str = ""
+
+    @model_validator(mode="after")
+    def _explained(self) -> Exhibit:
+        if self.made != "notebook" and not self.why:
+            raise ValueError(f"`{self.name}` is not wholly made: say why")
+        return self
+
+    def holds(self, place: str) -> bool:
+        """Whether a claim that stands in `place` stands in this exhibit."""
+        whole = re.sub(r"\(\w\)", "", place)
+        return whole == self.name or whole.startswith(f"{self.name} (")
 
 
 class Deviation(Strict):
@@ -44,7 +69,16 @@ class Replication(Strict):
 
 
 class Paper(Strict):
-    """One replicated paper."""
+    """One replicated paper.
+
+    Attributes:
+        verdict: one sentence: whether the paper's point holds here. `{claim id}` stands for what the ledger found.
+        keep: the checkpoints whose weights stay in the repository, "<arm>-<protocol>-<seed>"; a later version of one
+            that was released follows it, with "-v2" behind its name.
+        main: the claims that the sentence rests on, at most six, with the verdict that each had when it was written.
+        learned: what surprised us, a sentence or two each.
+        exhibits: every table and figure, in the paper's order.
+    """
 
     slug: str
     title: str
@@ -56,8 +90,11 @@ class Paper(Strict):
     bibkey: str
     official_code: OfficialCode
     weights_licence: str
-    tested: tuple[str, ...]
-    not_tested: tuple[NotTested, ...] = ()
+    keep: tuple[str, ...] = ()
+    verdict: str
+    main: dict[str, str] = Field(min_length=1, max_length=6)
+    learned: tuple[Point, ...]
+    exhibits: tuple[Exhibit, ...]
     deviations: tuple[Deviation, ...] = ()
     replications: tuple[Replication, ...] = ()
 

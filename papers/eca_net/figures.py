@@ -5,7 +5,7 @@
 #       extension: .py
 #       format_name: percent
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -14,21 +14,6 @@
 # # ECA-Net: efficient channel attention
 #
 # Wang, Wu, Zhu, Li, Zuo and Hu, CVPR 2020, [arXiv:1910.03151](https://arxiv.org/abs/1910.03151).
-#
-# **The idea.** Channel attention multiplies each channel of a layer by a weight between 0 and 1, computed from the
-# channels' means. Squeeze-and-excitation (SE) does so by two fully connected layers with fewer channels between them.
-# ECA needs no such reduction: a one-dimensional convolution of *k* weights over the channels, shared by all of them.
-#
-# **How to read a verdict.** A number that can be counted is built and counted here: `exact` when ours rounds to what is
-# printed, `deviates` otherwise, always with the reason; what a test shows is `within`. A number that is the outcome of
-# training is never compared with a smaller run: from those only an *ordering* is judged, by a criterion written before
-# the run: `supported`, `contradicted` or `inconclusive`. What was not done is `not attempted`, with the command that
-# would do it where there is one.
-#
-# **Units.** The paper divides parameters by 2^20 and FLOPs by 2^30, and its FLOPs are what a tool counted; so are ours
-# beside them. Table 5 is in millions and billions, and by another tool. The rules: shared/measure/conventions.py.
-#
-# This notebook reads results; it trains nothing.
 
 # %%
 from __future__ import annotations
@@ -36,34 +21,112 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from torch import nn
 
 from papers.eca_net.model import PUBLISHED, ChannelAttention, kernel_size, kernel_sizes
 from shared import datasets
 from shared.figures import maps, plots
 from shared.figures.report import Report, note
-from shared.ledger import Entry, tables
-from shared.ledger.evidence import arm_result
-from shared.ledger.judge import count_model, tool_count
+from shared.ledger import tables
+from shared.ledger.counts import count_model, tool_count
 from shared.ledger.printed import parse_printed
 
 report = Report("eca_net")
-PAPER, PROTOCOLS = report.folder, report.protocols
-
-
-def of(*places: str) -> list[Entry]:
-    """The claims that stand in `places`, without those of runs: they have a section of their own."""
-    return [entry for entry in report.of(*places) if entry.check != "run"]
-
-
-note(tables.verdict_line(report.entries) + "\n\n" + tables.overview(report.entries))
+report.opening()
 
 # %% [markdown]
-# ## What "FLOPs" are in tables 3 and 4
+# **The idea.** Channel attention multiplies each channel of a layer by a weight between 0 and 1, computed from the
+# channels' means. Squeeze-and-excitation (SE) does so by two fully connected layers with fewer channels between them.
+# ECA needs no such reduction: a one-dimensional convolution of *k* weights over the channels, shared by all of them.
 #
-# Four ways to count the same networks. Multiply-adds alone, in the usual units or divided by 2^30, give none of the
-# printed numbers; thop's rules of 2019, divided by 2^30, give them all.
+# This notebook reads results; it trains nothing. A number that comes from training is never compared with that of a
+# smaller run: from those only an *ordering* is judged, by a criterion that was written first.
+#
+# **Units.** The paper divides parameters by 2^20 and FLOPs by 2^30, and its FLOPs are what a tool counted; so are ours
+# beside them. Table 5 is in millions and billions, and by another tool. The rules: shared/measure/conventions.py.
+#
+# ## Figure 1: accuracy against parameters
+#
+# Two charts because the accuracies cannot share an axis. Left: the accuracies are the paper's, the parameters are
+# counted on the networks built here (filled markers) or as printed (hollow). Right: our own runs, mean over seeds,
+# error bars one standard deviation. The picture of the README is this one.
+
+# %%
+FAMILIES = {"ResNet": "ResNet", "SENet": "SENet", "ECA-Net": "ECA-Net", "CBAM": "CBAM"}
+
+
+def points() -> list[plots.Point]:
+    """The networks of table 3 on ResNets: accuracy as printed against parameters in units of 2^20."""
+    cells = {(entry.row, entry.quantity): entry for entry in report.of("Table 3")}
+    found = []
+    for (row, quantity), accuracy in cells.items():
+        if quantity != "top1" or "MobileNet" in row:
+            continue
+        method, _, backbone = row.removesuffix(")").partition(" (")
+        params = cells[row, "params"]
+        cost = float(parse_printed(params.ours or params.says, binary=True).value) / 2**20
+        depth = backbone.removeprefix("ResNet-")
+        label = depth if method in FAMILIES else f"{method} {depth}"
+        family = FAMILIES.get(method, "others")
+        found.append(plots.Point(family, label, cost, float(accuracy.says), params.ours is not None))
+    order = [*FAMILIES, "others"]
+    return sorted(found, key=lambda point: order.index(point.family))
+
+
+LABELS = {"none": "without attention", "se": "SE", "eca": "ECA"}
+
+
+def small_points() -> list[plots.Point]:
+    """Our own runs: one point for each arm of the small protocol."""
+    found = []
+    for arm, label in LABELS.items():
+        result, spec = report.result("small", arm), report.protocols["small"].arms[arm]
+        if result is not None:
+            params = count_model("eca_net", spec.builder, spec.args, classes=10).params
+            found.append(plots.Point(label, "", params / 1e3, result.mean, counted=True, spread=result.std or 0.0))
+    return found
+
+
+picture, panels = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(1.6, 1))
+panels[0].set(
+    title="The paper: ImageNet",
+    xlabel="parameters, $2^{20}$ (filled: counted here; hollow: as printed)",
+    ylabel="ImageNet top-1, % (printed)",
+)
+panels[1].set(
+    title="Here: narrow ResNet-20 on CIFAR-10 (JPEG form)",
+    xlabel="parameters, thousands",
+    ylabel="top-1, % (mean ± one standard deviation)",
+)
+plots.accuracy_against_cost(panels[0], points(), joined=tuple(FAMILIES))
+plots.accuracy_against_cost(panels[1], small_points(), legend="best")
+plots.save_png(picture, report.folder / "accuracy_vs_parameters.png")
+plt.show()
+
+# %% [markdown]
+# ## Table 2: what the map from means to weights needs
+#
+# All on ResNet-50. The formulas of the parameters were checked for many channel counts.
+
+# %%
+report.exhibit("Table 2")
+
+# %% [markdown]
+# ## Table 3: attention modules on ImageNet
+
+# %%
+report.exhibit("Table 3")
+
+# %% [markdown]
+# The runs behind the orderings: lines are means over seeds, bands reach from the lowest seed to the highest. The last
+# epoch counts; nothing was chosen by the test split.
+
+# %%
+report.show_curves("small", LABELS)
+
+# %% [markdown]
+# What "FLOPs" are in tables 3 and 4: four ways to count the same networks. Multiply-adds alone, in the usual units or
+# divided by 2^30, give none of the printed numbers; thop's rules of 2019, divided by 2^30, give them all.
 
 # %%
 GIBI, GIGA = 2**30, 10**9
@@ -93,127 +156,8 @@ note(
 )
 
 # %% [markdown]
-# ## Table 2: what the map from means to weights needs
-#
-# All on ResNet-50. The formulas of the parameters were checked for many channel counts.
-
-# %%
-note(tables.section(of("Table 2")))
-
-# %% [markdown]
-# ## Tables 3 and 4, figure 1: ImageNet
-#
-# The accuracies are the paper's, none was measured here. The parameters are counted on the networks built here where we
-# build them (filled markers) and as printed otherwise (hollow).
-
-# %%
-FAMILIES = {"ResNet": "ResNet", "SENet": "SENet", "ECA-Net": "ECA-Net", "CBAM": "CBAM"}
-
-
-def points() -> list[plots.Point]:
-    """The networks of table 3 on ResNets: accuracy as printed against parameters in units of 2^20."""
-    cells = {(entry.row, entry.quantity): entry for entry in of("Table 3")}
-    found = []
-    for (row, quantity), accuracy in cells.items():
-        if quantity != "top1" or "MobileNet" in row:
-            continue
-        method, _, backbone = row.removesuffix(")").partition(" (")
-        params = cells[row, "params"]
-        cost = float(parse_printed(params.ours or params.says, binary=True).value) / 2**20
-        depth = backbone.removeprefix("ResNet-")
-        label = depth if method in FAMILIES else f"{method} {depth}"
-        family = FAMILIES.get(method, "others")
-        found.append(plots.Point(family, label, cost, float(accuracy.says), params.ours is not None))
-    order = [*FAMILIES, "others"]
-    return sorted(found, key=lambda point: order.index(point.family))
-
-
-def draw_imagenet(axes: Axes) -> None:
-    """Figure 1: accuracy as printed against parameters as counted."""
-    plots.accuracy_against_cost(axes, points(), joined=tuple(FAMILIES))
-    axes.set(
-        title="The paper: ImageNet",
-        xlabel="parameters, $2^{20}$ (filled: counted here; hollow: as printed)",
-        ylabel="ImageNet top-1, % (printed)",
-    )
-    axes.legend(loc="lower right")
-
-
-figure, axes = plt.subplots(figsize=(7.5, 4.2))
-draw_imagenet(axes)
-plt.show()
-note("### Table 3\n\n" + tables.section(of("Table 3")))
-note("### Table 4\n\n" + tables.section(of("Table 4")))
-note("### The official code's page\n\n" + tables.section(of("Official code")))
-
-# %% [markdown]
-# ## Section 3.3 and figure 4: the kernel size
-#
-# Equation 12 gives the odd number nearest to |log2(C) / 2 + 1 / 2|. Left: that line, the sizes it gives, and the sizes
-# that the authors trained with, at the channels that the modules of each network see. Table: the sizes stage by stage.
-#
-# Figure 4 of the paper shows ImageNet accuracy for *k* = 3, 5, 7 and 9, without numbers. Read off it, the best fixed
-# size is 9 for ResNet-50 and 5 for ResNet-101, and the sizes lie within about 0.15 and 0.5 points of one another.
-# Trained here is *k* = 3 alone, which equation 12 gives for 8 to 64 channels.
-
-# %%
-BASIC, BOTTLENECK = (64, 128, 256, 512), (256, 512, 1024, 2048)
-powers = 2 ** np.arange(4, 12)
-figure, axes = plt.subplots(figsize=(5.6, 3.4))
-axes.plot(powers, (np.log2(powers) + 1) / 2, color=plots.GREY, linestyle=":", label="before rounding")
-axes.plot(powers, [kernel_size(int(c)) for c in powers], "o", color=plots.BLUE, label="equation 12")
-for number, (depth, sizes) in enumerate(PUBLISHED.items()):
-    seen = BASIC if depth < 50 else BOTTLENECK
-    marker, colour = plots.MARKERS[number + 1], plots.PALETTE[number + 1]
-    shift = 1.06 ** (number - 2)  # so that equal points stand side by side
-    axes.plot(np.array(seen) * shift, [int(k) for k in sizes], marker, color=colour, fillstyle="none",
-              label=f"ECA-Net{depth}")  # fmt: skip
-axes.set_xscale("log", base=2)
-axes.set(xlabel="channels C that the module sees", ylabel="kernel size k", yticks=(1, 3, 5, 7))
-axes.legend(ncols=2)
-plt.show()
-rows = []
-for depth, sizes in PUBLISHED.items():
-    seen = BASIC if depth < 50 else BOTTLENECK
-    rules = [", ".join(map(str, kernel_sizes(rule, seen, BASIC).values())) for rule in ("adaptive", "adaptive-planes")]
-    rows.append([f"ECA-Net{depth}", ", ".join(sizes), *rules])
-note(tables.markdown_table(["network", "published", "equation 12 of the channels", "of the nominal width"], rows))
-
-# %% [markdown]
-# ## Tables 5 and 6: detection and instance segmentation on COCO
-
-# %%
-note("### Table 5\n\n" + tables.section(of("Table 5")))
-note("### Table 6\n\n" + tables.section(of("Table 6")))
-
-# %% [markdown]
-# ## What was trained here
-#
-# Lines are means over seeds, bands reach from the lowest seed to the highest. The last epoch counts; nothing was chosen
-# by the test split. `mini` was run by the machine that made this notebook; of the other protocols the pinned runs are
-# shown. The protocols stand in full in `papers/eca_net/params.yaml`.
-
-# %%
-LABELS = {"none": "without attention", "se": "SE", "eca": "ECA"}
-for protocol in dict.fromkeys(check.protocol for check in report.orderings.values()):
-    report.show_curves(protocol, {arm: LABELS[arm] for arm in PROTOCOLS[protocol].arms})
-
-# %% [markdown]
-# Each claim about an ordering, with the criterion that was written before the run: the dot is the difference of mean
-# top-1, of mean AP for detectors (the first arm minus the second), the bar its 95 % interval (Welch), the black stroke
-# the margin. A claim is supported when the whole bar lies to the right of its stroke, contradicted when it lies to the
-# left.
-
-# %%
-report.show_orderings("difference of top-1 or AP, points")
-
-# %% [markdown]
-# ## The weights of the channels
-#
 # What the last module of each stage gives for two photographs that scikit-learn ships, their central squares at
-# 32 x 32 pixels, in pinned networks of the `small` protocol (seed 0). Where the two lines part, the weight depends on
-# the image.
-# The paper's supplement has pictures of this kind, of ImageNet classes, without numbers (recalled).
+# 32 x 32 pixels, in networks of our own (seed 0). Where the two lines part, the weight depends on the image.
 
 # %%
 PICTURES = ("china.jpg", "flower.jpg")
@@ -244,46 +188,57 @@ for arm in ("eca", "se"):
     plt.show()
 
 # %% [markdown]
-# ## Accuracy against parameters: the paper's and ours
-#
-# Two charts because the accuracies cannot share an axis: ImageNet, as the paper prints it, and our own runs of the
-# `small` protocol on CIFAR-10 in its JPEG form (mean over seeds, error bars: one standard deviation). The picture of
-# the README is this one.
+# ## Table 4: against other networks on ImageNet
 
 # %%
-
-
-def small_points() -> list[plots.Point]:
-    """Our own runs: one point for each arm of the small protocol that is pinned."""
-    params = {card.arm: card.params for card in report.current if card.protocol == "small"}
-    found = []
-    for arm, label in LABELS.items():
-        result = arm_result("eca_net", "small", PROTOCOLS["small"], arm)
-        if result is not None:
-            found.append(plots.Point(label, "", params[arm] / 1e3, result.mean, counted=True, spread=result.std or 0.0))
-    return found
-
-
-picture, panels = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.5, 1))
-draw_imagenet(panels[0])
-panels[1].set(
-    title="Here: narrow ResNet-20 on CIFAR-10 (JPEG form)",
-    xlabel="parameters, thousands",
-    ylabel="top-1, % (mean ± one standard deviation)",
-)
-ours = small_points()
-plots.accuracy_against_cost(panels[1], ours)
-if ours:
-    panels[1].legend(loc="lower right")
-else:
-    panels[1].text(0.5, 0.5, "not here: no pinned run yet", ha="center", transform=panels[1].transAxes)
-plots.save_png(picture, PAPER / "accuracy_vs_parameters.png")
-plt.show()
+report.exhibit("Table 4")
 
 # %% [markdown]
-# ## Everything else
-#
-# Claims that stand in none of the places above, so that no claim is left out of this notebook.
+# Section 3.3: equation 12 gives the odd number nearest to |log2(C) / 2 + 1 / 2|. That line, the sizes it gives, and the
+# sizes that the authors trained with, at the channels that the modules of each network see; below, stage by stage.
 
 # %%
-report.show_rest()
+BASIC, BOTTLENECK = (64, 128, 256, 512), (256, 512, 1024, 2048)
+powers = 2 ** np.arange(4, 12)
+figure, axes = plt.subplots(figsize=(5.6, 3.4))
+axes.plot(powers, (np.log2(powers) + 1) / 2, color=plots.GREY, linestyle=":", label="before rounding")
+axes.plot(powers, [kernel_size(int(c)) for c in powers], "o", color=plots.BLUE, label="equation 12")
+for number, (depth, sizes) in enumerate(PUBLISHED.items()):
+    seen = BASIC if depth < 50 else BOTTLENECK
+    marker, colour = plots.MARKERS[number + 1], plots.PALETTE[number + 1]
+    shift = 1.1 ** (number - 2)  # so that equal points stand side by side
+    axes.plot(np.array(seen) * shift, [int(k) for k in sizes], marker, color=colour, fillstyle="none",
+              label=f"ECA-Net{depth}")  # fmt: skip
+axes.set_xscale("log", base=2)
+axes.set(xlabel="channels C that the module sees", ylabel="kernel size k", yticks=(1, 3, 5, 7))
+axes.legend(ncols=2)
+plt.show()
+rows = []
+for depth, sizes in PUBLISHED.items():
+    seen = BASIC if depth < 50 else BOTTLENECK
+    rules = [", ".join(map(str, kernel_sizes(rule, seen, BASIC).values())) for rule in ("adaptive", "adaptive-planes")]
+    rows.append([f"ECA-Net{depth}", ", ".join(sizes), *rules])
+note(tables.markdown_table(["network", "published", "equation 12 of the channels", "of the nominal width"], rows))
+
+report.place("Section 3.3")
+
+# %% [markdown]
+# ## Table 5: detection on COCO
+
+# %%
+report.exhibit("Table 5")
+report.show_curves("scenes", LABELS)
+
+# %% [markdown]
+# ## Beside the exhibits
+#
+# Claims that stand in no exhibit that is made, so that none is left out of this notebook.
+
+# %%
+report.rest()
+
+# %% [markdown]
+# ## What we learned
+
+# %%
+report.learned()

@@ -1,10 +1,10 @@
-"""What the notebook of every paper does alike: look claims up, draw the runs, and leave no claim out."""
+"""What the notebook of every paper does alike: show an exhibit, draw the runs, and leave no claim out."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,17 +12,21 @@ from IPython.display import Markdown, display
 from numpy.typing import NDArray
 from torch import nn
 
-from shared.checkpoints import Card, cards, load_checkpoint
-from shared.detection.sets import any_spec
+from shared import datasets
+from shared.checkpoints import load_checkpoint
 from shared.figures import plots
 from shared.files import ROOT
 from shared.ledger import Entry, judge, load_claims, tables
 from shared.ledger.claims import RunCheck
-from shared.ledger.evidence import REPEATED, arm_result
+from shared.ledger.evidence import ArmResult, arm_result
 from shared.ledger.intervals import welch
-from shared.training.recipe import load_protocols
-
-Row = dict[str, str]
+from shared.ledger.local import local_lines
+from shared.ledger.render import costs, sentence
+from shared.paper import load_paper
+from shared.training.protocol import load_protocols
+from shared.training.tasks import task_of
+from shared.weights.card import Identity
+from shared.weights.records import SeedRecord, read_records
 
 
 def note(text: str) -> None:
@@ -36,117 +40,146 @@ class Report:
     Attributes:
         slug: of the paper.
         folder: papers/<slug>.
+        paper: as paper.yaml has it.
         protocols: by name.
-        claims: as claims.yaml has them.
         entries: the claims with their verdicts.
         orderings: the checks of the claims that runs decide, by the claim's identifier.
-        current: the cards that no other supersedes.
     """
 
     def __init__(self, slug: str) -> None:
         self.slug = slug
         self.folder = ROOT / "papers" / slug
+        self.paper = load_paper(slug)
         self.protocols = load_protocols(self.folder / "params.yaml")
-        self.claims = load_claims(slug)
         self.entries = judge(slug)
-        self.orderings = {claim.id: claim.check for claim in self.claims if isinstance(claim.check, RunCheck)}
-        superseded = {card.supersedes for card in cards(slug)}
-        self.current = [card for card in cards(slug) if card.name not in superseded]
+        checks = {claim.id: claim.check for claim in load_claims(slug)}
+        self.orderings = {name: check for name, check in checks.items() if isinstance(check, RunCheck)}
+        self._needs = costs(slug)
         self._shown: set[str] = set()
         plots.use_style()
 
+    # What the notebook says.
+
+    def opening(self) -> None:
+        """Show the verdict, what the marks mean, how much of the paper is made, and this machine's own runs."""
+        note(f"**{sentence(self.paper, {entry.id: entry.ours for entry in self.entries})}**")
+        note(f"{tables.verdict_line(self.entries)} {tables.legend(self.entries)}")
+        missing = [f"- {one.name}{', counts only' if one.made == 'counts only' else ''}: {one.why}"
+                   for one in self.paper.exhibits if one.made != "notebook"]  # fmt: skip
+        note("\n".join([f"{self.coverage()}.", "", *missing]))
+        if local := local_lines(self.slug):
+            note("\n".join(["This machine's own runs, which decide nothing:", "", *(f"- {line}" for line in local)]))
+
+    def coverage(self) -> str:
+        """Such as "Tables 8 of 8, figures 5 of 7": how many exhibits have a section here."""
+        made = [[one.made != "no" for one in self.paper.exhibits if one.name.startswith(kind)]
+                for kind in ("Table", "Figure")]  # fmt: skip
+        return ", ".join(
+            f"{kind} {sum(all_)} of {len(all_)}" for kind, all_ in zip(("Tables", "figures"), made, strict=True)
+        )
+
     def of(self, *places: str) -> list[Entry]:
-        """The claims that stand in `places`; `show_rest` shows those that nothing asked for."""
+        """The claims that stand in `places`; `rest` shows those that nothing asked for."""
         found = [entry for entry in self.entries if not {*places}.isdisjoint(entry.places)]
         self._shown.update(entry.id for entry in found)
         return found
+
+    def exhibit(self, name: str) -> None:
+        """Show a table or a figure of the paper: each part beside ours, then the intervals of its orderings."""
+        (known,) = (one for one in self.paper.exhibits if one.name == name)
+        self._show([place for place in self._places(self.entries) if known.holds(place)], titled=False)
+
+    def place(self, name: str) -> None:
+        """Show the claims of a place that is no exhibit: a section, or a page of released code."""
+        self._show([name], titled=False)
+
+    def rest(self) -> None:
+        """Show the claims that nothing else has shown, place by place, so that none is left out."""
+        left = [entry for entry in self.entries if entry.id not in self._shown]
+        self._show(tables.in_order(self._places(left)), titled=True)
+
+    def learned(self) -> None:
+        """Show what surprised us."""
+        note("\n".join(f"- {point}" for point in self.paper.learned))
+
+    @staticmethod
+    def _places(entries: Sequence[Entry]) -> list[str]:
+        return list(dict.fromkeys(place for entry in entries for place in entry.places))
+
+    def _show(self, places: Sequence[str], *, titled: bool) -> None:
+        for place in places:
+            entries = self.of(place)
+            title = f"### {place}\n\n" if titled or len(places) > 1 else ""
+            note(title + tables.exhibit(entries, self._needs, brief=True))
+            self._draw_orderings(entries)
+
+    def _draw_orderings(self, entries: Sequence[Entry]) -> None:
+        differences = []
+        for entry in entries:
+            check = self.orderings.get(entry.id)
+            found = (
+                [self.result(check.protocol, arm, check.metric) for arm in (check.better, check.than)] if check else []
+            )
+            values = [list(one.values.values()) for one in found if one]
+            if check and len(values) == 2 and min(map(len, values)) > 1:
+                gap = welch(*values)
+                label = f"{textwrap.fill(entry.row, 60)}\n{self.scale(check.protocol)}"
+                differences.append(plots.Difference(label, gap.mean, gap.low, gap.high, check.margin, entry.verdict))
+        if differences:
+            _, axes = plt.subplots(figsize=(9.5, 0.9 + 0.55 * len(differences)))
+            plots.difference_intervals(axes, differences)
+            axes.set_xlabel("difference of means, points, with its 95 % interval; black: what decides")
+            plt.show()
+
+    # What the figures read.
+
+    def checkpoint(self, name: str) -> tuple[nn.Module, Identity] | None:
+        """A kept checkpoint, or None and a line that says so."""
+        if (self.folder / "checkpoints" / f"{name}.json").exists():
+            return load_checkpoint(f"{self.slug}/{name}")
+        note(f"*Not here:* the checkpoint `{self.slug}/{name}` is not kept, so that this figure cannot be made.")
+        return None
+
+    def scale(self, protocol: str) -> str:
+        """A protocol in words: the data and the length of its training."""
+        plan = self.protocols[protocol]
+        epochs = getattr(plan.recipe, "epochs", None)
+        return datasets.spec(plan.data).title + (f", {epochs} epochs" if epochs else "")
 
     def arms(self, protocol: str) -> list[str]:
         """The arms of a protocol that a claim compares."""
         checks = [check for check in self.orderings.values() if check.protocol == protocol]
         return list(dict.fromkeys(arm for check in checks for arm in (check.better, check.than)))
 
-    def checkpoint(self, name: str) -> tuple[nn.Module, Card] | None:
-        """A pinned checkpoint, or None and a line that says so."""
-        if (self.folder / "checkpoints" / f"{name}.json").exists():
-            return load_checkpoint(f"{self.slug}/{name}")
-        note(f"*Not here:* the checkpoint `{self.slug}/{name}` is not pinned yet, so that this figure cannot be made.")
-        return None
+    def result(self, protocol: str, arm: str, metric: str = "top1") -> ArmResult | None:
+        """What the runs of an arm found, when params.yaml has it and it was run."""
+        plan = self.protocols[protocol]
+        return arm_result(self.slug, protocol, plan, arm, metric) if arm in plan.arms else None
 
-    def rows(self, protocol: str, arm: str) -> dict[str, list[Row]]:
-        """An arm's curves by seed: `mini` as run on this machine, other protocols as pinned; empty without any."""
-        found: dict[str, list[Row]] = {}
-        if protocol == REPEATED:
-            file = self.folder / "runs" / protocol / arm / "curves.csv"
-            for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()) if file.exists() else []:
-                found.setdefault(row["seed"], []).append(row)
-            return found
-        for card in self.current:
-            if (card.protocol, card.arm) == (protocol, arm):
-                found[str(card.seed)] = [{name: str(value) for name, value in row.items()} for row in card.curves]
-        return found
+    def records(self, protocol: str, arm: str) -> dict[str, SeedRecord]:
+        """The pinned runs of an arm by seed; empty without any."""
+        found = read_records(self.slug, protocol)
+        return dict(found.arms[arm].seeds) if found is not None and arm in found.arms else {}
 
     def curves(self, protocol: str, arm: str, column: str) -> NDArray[np.float64] | None:
         """A column of an arm's curves (seeds, epochs); a run that diverged goes on as nothing; None without any run."""
-        lines = [[float(row[column]) for row in rows] for rows in self.rows(protocol, arm).values()]
+        lines = [list(run.curves[column]) for run in self.records(protocol, arm).values()]
         if not lines:
             return None
         length = max(map(len, lines))
         return np.array([line + [math.nan] * (length - len(line)) for line in lines])
 
     def show_curves(self, protocol: str, labels: Mapping[str, str]) -> None:
-        """Draw the learning curves of the arms that `labels` names: test accuracy, or a detector's training loss."""
+        """Draw the learning curves of the arms that `labels` names."""
         plan = self.protocols[protocol]
-        detects = plan.recipe.task == "detection"
-        column, title = ("train_loss", "training loss") if detects else ("test_top1", "test top-1, %")
-        found = {}
-        for arm, label in labels.items():
-            values = self.curves(protocol, arm, column)
-            if values is not None:
-                found[label] = values
-        note(f"`{protocol}`: {plan.what}." + ("" if found else " *Not here:* no run yet."))
-        if found:
-            _, axes = plt.subplots(figsize=(5.4, 3.2))
-            plots.curve_band(axes, found)
-            axes.set(title=any_spec(plan.data).title, ylabel=title)
-            axes.legend()
-            plt.show()
-
-    def show_orderings(self, axis: str, label: str = "{0.protocol}: {0.better} - {0.than}") -> None:
-        """Draw the interval of each ordering that was run, and list them all.
-
-        Args:
-            axis: what the differences are differences of.
-            label: of an ordering; a format of its RunCheck.
-        """
-        differences = []
-        verdicts = {entry.id: entry.verdict for entry in self.entries}
-        for name, check in self.orderings.items():
-            plan = self.protocols[check.protocol]
-            better, than = (
-                arm_result(self.slug, check.protocol, plan, arm, check.metric) for arm in (check.better, check.than)
-            )
-            if better and than and min(len(better.values), len(than.values)) > 1:
-                gap = welch([*better.values.values()], [*than.values.values()])
-                differences.append(
-                    plots.Difference(label.format(check), gap.mean, gap.low, gap.high, check.margin, verdicts[name])
-                )
-        if differences:
-            _, axes = plt.subplots(figsize=(9.5, 0.8 + 0.42 * len(differences)))
-            plots.difference_intervals(axes, differences)
-            axes.set_xlabel(axis)
-            plt.show()
-        else:
-            note("*Not here:* no arm has been trained here and none is pinned.")
-        note(tables.section(self.runs))
-
-    @property
-    def runs(self) -> list[Entry]:
-        """The claims that runs decide."""
-        return [entry for entry in self.entries if entry.check == "run"]
-
-    def show_rest(self) -> None:
-        """Show the claims that `of` was not asked for, so that none is left out."""
-        rest = [entry for entry in self.entries if entry.id not in self._shown and entry.check != "run"]
-        for place in tables.in_order({entry.where for entry in rest}):
-            note(f"### {place}\n\n" + tables.section([entry for entry in rest if entry.where == place]))
+        column, title = task_of(plan.recipe).curve
+        found = {label: values for arm, label in labels.items()
+                 if (values := self.curves(protocol, arm, column)) is not None}  # fmt: skip
+        if not found:
+            note(f"*Not here:* {plan.what}: no run is pinned yet.")
+            return
+        _, axes = plt.subplots(figsize=(6.4, 3.4))
+        plots.curve_band(axes, found)
+        axes.set(title=self.scale(protocol), ylabel=title)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        plt.show()

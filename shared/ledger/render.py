@@ -1,114 +1,157 @@
-"""Generated text: the marked blocks of a paper's README and of the root README, and whether they are up to date."""
+"""Generated text: the marked blocks of a paper's page and of the root README, and the ledger by exhibit."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.detection.sets import any_spec
 from shared.errors import PapertrailError
 from shared.files import ROOT, read_json, write_json, write_text
-from shared.ledger.claims import Claim, RunCheck, load_claims
-from shared.ledger.evidence import ArmResult, arm_result
-from shared.ledger.intervals import welch
-from shared.ledger.judge import VERDICTS, Entry, count_model, judge
-from shared.ledger.tables import in_order, markdown_table, section
-from shared.paper import load_paper, papers
-from shared.training.recipe import Protocol, input_shape, load_protocols
-from shared.weights.card import cards
+from shared.ledger import load_claims
+from shared.ledger.claims import RunCheck
+from shared.ledger.entry import Entry
+from shared.ledger.evidence import arm_result
+from shared.ledger.judge import judge
+from shared.ledger.tables import TITLES, exhibit, in_order, legend, markdown_table, marked, overview
+from shared.paper import Paper, load_paper, papers
+from shared.training.protocol import Protocol, load_protocols
+from shared.weights.records import read_records
 
 BLOCK = r"(<!-- papertrail:begin {name} -->\n)(?:.*?\n)??(<!-- papertrail:end {name} -->)"
+NUMBER = re.compile(r"\{([^{}]+)\}")  # in the verdict sentence: the claim whose finding stands there
 
 
-def verdicts(slug: str, entries: Sequence[Entry]) -> str:
-    """How many claims have which verdict, by kind of check."""
-    kinds = list(dict.fromkeys(entry.check for entry in entries))
-    counts = Counter((entry.verdict, entry.check) for entry in entries)
-    rows = [
-        [verdict, *(counts[verdict, kind] or "" for kind in kinds), sum(counts[verdict, kind] for kind in kinds)]
-        for verdict in VERDICTS
-        if any(counts[verdict, kind] for kind in kinds)
-    ]
-    return markdown_table([f"verdict ({len(entries)} claims)", *kinds, "all"], rows)
+def sentence(paper: Paper, ours: Mapping[str, str | None]) -> str:
+    """The verdict on the paper's point, with the numbers of the ledger.
+
+    Args:
+        paper: whose sentence.
+        ours: what was found, by claim.
+
+    Raises:
+        PapertrailError: the sentence names a claim without a number.
+    """
+
+    def number(found: re.Match[str]) -> str:
+        value = ours.get(found[1])
+        if value is None:
+            raise PapertrailError(f"papers/{paper.slug}/paper.yaml: verdict: no number was found for `{found[1]}`")
+        return value.partition(" ")[0]  # of an interval its middle
+
+    return NUMBER.sub(number, paper.verdict)
 
 
-def tables(slug: str, entries: Sequence[Entry]) -> str:
-    """Place by place, the paper's numbers beside ours."""
-    places = in_order({place for entry in entries for place in entry.places})
-    return "\n\n".join(_place(place, [entry for entry in entries if place in entry.places]) for place in places)
-
-
-def _place(place: str, entries: Sequence[Entry]) -> str:
-    known = Counter(entry.confidence for entry in entries)
-    source = ", ".join(f"{count} {confidence}" for confidence, count in known.items())
-    return f"### {place}\n\nHow its {len(entries)} claims are known: {source}.\n\n{section(entries)}"
-
-
-def runs(slug: str, entries: Sequence[Entry]) -> str:
-    """Per protocol: every arm (accuracy, seeds, size), then every ordering with its interval and criterion."""
+def verdict(slug: str, entries: Sequence[Entry]) -> str:
+    """Does the paper's point hold? One sentence, and the claims that it rests on."""
+    paper = load_paper(slug)
     protocols = load_protocols(ROOT / "papers" / slug / "params.yaml")
-    verdict = {entry.id: entry.verdict for entry in entries}
-    orderings: dict[str, list[tuple[Claim, RunCheck]]] = {}
-    for claim in load_claims(slug):
-        if isinstance(claim.check, RunCheck):
-            orderings.setdefault(claim.check.protocol, []).append((claim, claim.check))
-    parts = []
-    for name, here in orderings.items():
-        plan = protocols[name]
-        measured = dict.fromkeys((arm, check.metric) for _, check in here for arm in (check.better, check.than))
-        results = {(arm, metric): arm_result(slug, name, plan, arm, metric) for arm, metric in measured}
-        rows = []
-        for claim, check in here:
-            better, than = (results[arm, check.metric] for arm in (check.better, check.than))
-            found = "no interval"
-            if better and than and better.std is not None and than.std is not None:
-                found = str(welch([*better.values.values()], [*than.values.values()]))
-            rows.append([f"{check.better} - {check.than}", found, verdict[claim.id], check.criterion])
-        head = ["difference", "points (95 % interval)", "verdict", "criterion, written before the run"]
-        arms = [_arm(slug, name, plan, arm, metric, result) for (arm, metric), result in results.items()]
-        parts += [
-            f"### `{name}`: {plan.what}",
-            markdown_table(["arm", "metric", "mean ± std", "seeds", "parameters", "MACs"], arms),
-            markdown_table(head, rows),
-        ]
-    return "\n\n".join(parts)
+    by_id = {entry.id: entry for entry in entries}
+    rows = []
+    for identity in paper.main:
+        if identity not in by_id:
+            raise PapertrailError(f"papers/{slug}/paper.yaml: main: claims.yaml has no claim `{identity}`")
+        entry = by_id[identity]
+        claim = f"{entry.row}, {TITLES[entry.quantity]}" if entry.quantity in TITLES else entry.row
+        rows.append([claim, entry.says, entry.ours or "", _scale(entry, protocols),
+                     marked(entry.verdict, entry.verdict, coloured=False)])  # fmt: skip
+    table = markdown_table(["claim", "the paper", "here", "at which scale", "verdict"], rows)
+    return f"**{sentence(paper, {entry.id: entry.ours for entry in entries})}**\n\n{table}"
 
 
-def _arm(slug: str, name: str, plan: Protocol, arm: str, metric: str, result: ArmResult | None) -> list[str]:
+def _scale(entry: Entry, protocols: Mapping[str, Protocol]) -> str:
+    if entry.protocol is not None:
+        return protocols[entry.protocol].what
+    return {"count": "the paper's network, counted", "oracle": "the paper's network, in a test"}.get(entry.check, "")
+
+
+def learned(slug: str, entries: Sequence[Entry]) -> str:
+    """What surprised us, a bullet each."""
+    return "\n".join(f"- {point}" for point in load_paper(slug).learned)
+
+
+def deviations(slug: str, entries: Sequence[Entry]) -> str:
+    """Where the replication differs from the paper, and what that changes."""
+    return "\n".join(f"- {one.what} *Expected effect:* {one.effect}" for one in load_paper(slug).deviations)
+
+
+BLOCKS: dict[str, Callable[[str, Sequence[Entry]], str]] = {
+    "verdict": verdict,
+    "learned": learned,
+    "deviations": deviations,
+}
+
+
+def ledger(slug: str, entries: Sequence[Entry]) -> str:
+    """The text of papers/<slug>/ledger.md: every claim by exhibit, every run, what others found, what is not made."""
+    paper = load_paper(slug)
+    needs = costs(slug)
+    places = in_order({place for entry in entries for place in entry.places})
+    by_place = {place: [entry for entry in entries if place in entry.places] for place in places}
+    missing = [f"- {one.name} ({'counts only' if one.made == 'counts only' else 'not made'}): {one.why}"
+               for one in paper.exhibits if one.made != "notebook"]  # fmt: skip
+    parts = [
+        f"# Ledger: {paper.title}",
+        "Generated from claims.yaml and the records; edit neither this page nor its numbers. "
+        f"What it comes to: [README.md](README.md). {legend(entries)}",
+        overview(entries),
+        *(f"## {place}\n\n{exhibit(claims, needs, brief=False)}" for place, claims in by_place.items()),
+        "## Runs\n\nMean and standard deviation over the seeds, the last epoch. At three "
+        "seeds Welch's 95 % interval of a difference covers the truth in 94 to 97 of 100 cases (simulated).",
+        _runs(slug),
+        "## What others found" if paper.replications else "",
+        _replications(slug, entries) if paper.replications else "",
+        "## Exhibits that are not wholly made" if missing else "",
+        "\n".join(missing),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def costs(slug: str) -> dict[str, str]:
+    """What each protocol of a paper needs: the machine and the time, where params.yaml says so."""
+    protocols = load_protocols(ROOT / "papers" / slug / "params.yaml")
+    return {name: protocol.needs for name, protocol in protocols.items()}
+
+
+def _runs(slug: str) -> str:
+    """Per protocol every arm that an ordering compares: what it reached over how many seeds, and its size."""
+    protocols = load_protocols(ROOT / "papers" / slug / "params.yaml")
+    measured: dict[str, dict[tuple[str, str], None]] = {}
+    for check in (claim.check for claim in load_claims(slug)):
+        if isinstance(check, RunCheck):
+            pairs = measured.setdefault(check.protocol, {})
+            pairs |= dict.fromkeys((arm, check.metric) for arm in (check.better, check.than))
+    head = ["arm", "metric", "mean ± std", "seeds", "parameters", "MACs"]
+    return "\n\n".join(
+        f"### `{name}`: {protocols[name].what}\n\n"
+        + markdown_table(head, [_arm(slug, name, protocols[name], *pair) for pair in pairs])
+        for name, pairs in measured.items()
+    )
+
+
+def _arm(slug: str, name: str, plan: Protocol, arm: str, metric: str) -> list[str]:
+    result = arm_result(slug, name, plan, arm, metric)
     spread = f" ± {result.std:.2f}" if result and result.std is not None else ""
     mean, seeds = (f"{result.mean:.2f}{spread}", len(result.values)) if result else ("not run", 0)
-    return [arm, metric, mean, str(seeds), *_cost(slug, name, plan, arm)]
+    return [arm, metric, mean, str(seeds), *_cost(slug, name, arm)]
 
 
-def _cost(slug: str, name: str, plan: Protocol, arm: str) -> list[str]:
-    """Parameters and MACs of an arm; where pruning decided them, the mean over the seeds that were run.
-
-    A detector that cannot be built without MMDetection has those of its checkpoint.
-    """
-    network, shape = plan.arms[arm], input_shape(plan)
-    if network.of is not None:
-        found = [arm_result(slug, name, plan, arm, metric) for metric in ("params", "macs")]
-        return [f"{one.mean / 1e6:.{digits}f}M" if one else "" for one, digits in zip(found, (3, 2), strict=True)]
-    if plan.recipe.task == "detection" and find_spec("mmcv") is None:  # a paper that counts none is judged without it
-        for card in cards(slug):
-            if (card.protocol, card.arm) == (name, arm):
-                return _millions(card.params, card.macs)
-    channels = {} if shape[0] == 3 else {"in_channels": shape[0]}
-    cost = count_model(slug, network.builder, {**network.args, **channels}, shape, any_spec(plan.data).classes)
-    params, macs = _millions(cost.params, cost.macs)
-    return [params, f"{macs} + {cost.adder_taps / 1e6:.2f}M adder taps" if cost.adder_taps else macs]
+def _cost(slug: str, name: str, arm: str) -> list[str]:
+    """Parameters and MACs of the networks that an arm ended with, the mean over its seeds; empty without a run."""
+    records = read_records(slug, name)
+    if records is None or arm not in records.arms:
+        return ["", ""]
+    seeds = records.arms[arm].seeds.values()
+    params, macs = (
+        statistics.fmean(sizes) / 1e6 for sizes in zip(*((one.params, one.macs) for one in seeds), strict=True)
+    )
+    return [f"{params:.3f}M", f"{macs:.2f}M"]
 
 
-def _millions(params: int, macs: int) -> list[str]:
-    return [f"{params / 1e6:.3f}M", f"{macs / 1e6:.2f}M"]
-
-
-def replications(slug: str, entries: Sequence[Entry]) -> str:
+def _replications(slug: str, entries: Sequence[Entry]) -> str:
     """What other groups found, beside the paper's number and ours."""
     by_id = {entry.id: entry for entry in entries}
     rows = []
@@ -122,41 +165,18 @@ def replications(slug: str, entries: Sequence[Entry]) -> str:
     return markdown_table(["network", "quantity", "paper", "they found", "here", "who", "how"], rows)
 
 
-def scope(slug: str, entries: Sequence[Entry]) -> str:
-    """What differs from the paper, and what was left out."""
-    paper = load_paper(slug)
-    differs = [f"- {deviation.what} *Expected effect:* {deviation.effect}" for deviation in paper.deviations]
-    missing = [f"- {part.what} *Why:* {part.why}" for part in paper.not_tested]
-    return "\n".join(["Where this replication differs:", "", *differs, "", "Not tested:", "", *missing])
-
-
-BLOCKS: dict[str, Callable[[str, Sequence[Entry]], str]] = {
-    "verdicts": verdicts,
-    "tables": tables,
-    "runs": runs,
-    "replications": replications,
-    "scope": scope,
-}
-
-
 def papers_table() -> str:
-    """The root README's table of papers with their verdict counts, from each paper's verdicts.json."""
+    """The root README's table: what each paper comes to, from its verdicts.json, and where to read on."""
     rows = []
     for slug in papers():
         paper = load_paper(slug)
         file = ROOT / "papers" / slug / "verdicts.json"
-        counts = Counter(entry["verdict"] for entry in read_json(file)) if file.exists() else Counter()
-        rows.append(
-            [f"[{paper.title}](papers/{slug})", paper.venue, sum(counts.values()), *(counts[v] or "" for v in VERDICTS)]
+        ours = {entry["id"]: entry["ours"] for entry in read_json(file)} if file.exists() else {}
+        more = (
+            f"[page](papers/{slug}), [notebook](notebooks/{slug}.ipynb), [{len(ours)} claims](papers/{slug}/ledger.md)"
         )
-    return markdown_table(["paper", "venue", "claims", *VERDICTS], rows)
-
-
-def render(slug: str, block: str, entries: Sequence[Entry] | None = None) -> str:
-    """The text of one block of papers/<slug>/README.md; `entries` when they have been judged already."""
-    if block not in BLOCKS:
-        raise PapertrailError(f"papers/{slug}/README.md: no block `{block}`; there are {', '.join(BLOCKS)}")
-    return BLOCKS[block](slug, judge(slug) if entries is None else entries)
+        rows.append([f"{paper.title} ({paper.venue})", sentence(paper, ours) if ours else "not judged yet", more])
+    return markdown_table(["paper", "does it hold here?", "more"], rows)
 
 
 def verdict_records(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -177,25 +197,22 @@ def fill(text: str, name: str, content: str, file: Path) -> str:
     return filled
 
 
-def _page(slug: str, entries: Sequence[Entry]) -> tuple[Path, str, str]:
-    """The paper's README, its text as it is and as it should be."""
-    file = ROOT / "papers" / slug / "README.md"
-    text = new = file.read_text(encoding="utf-8")
-    for name in BLOCKS:
-        new = fill(new, name, render(slug, name, entries), file)
-    return file, text, new
-
-
-def _root() -> tuple[Path, str, str]:
-    file = ROOT / "README.md"
-    text = file.read_text(encoding="utf-8")
-    return file, text, fill(text, "papers", papers_table(), file)
+def _generated(slug: str, entries: Sequence[Entry]) -> list[tuple[Path, str, str]]:
+    """Each generated page: its file, its text as it is and as it should be."""
+    page, record, root = ROOT / "papers" / slug / "README.md", ROOT / "papers" / slug / "ledger.md", ROOT / "README.md"
+    text = new = page.read_text(encoding="utf-8")
+    for name, block in BLOCKS.items():
+        new = fill(new, name, block(slug, entries), page)
+    old = record.read_text(encoding="utf-8") if record.exists() else ""
+    front = root.read_text(encoding="utf-8")
+    return [(page, text, new), (record, old, ledger(slug, entries)),
+            (root, front, fill(front, "papers", papers_table(), root))]  # fmt: skip
 
 
 def update(slug: str, entries: Sequence[Entry]) -> None:
-    """Write papers/<slug>/verdicts.json and every generated block that changed."""
+    """Write papers/<slug>/verdicts.json, ledger.md and every generated block that changed."""
     write_json(ROOT / "papers" / slug / "verdicts.json", verdict_records(entries))
-    for file, text, new in (_page(slug, entries), _root()):
+    for file, text, new in _generated(slug, entries):
         if new != text:
             write_text(file, new)
 
@@ -204,6 +221,6 @@ def stale(slug: str) -> list[str]:
     """The generated files of a paper, and the root README, that differ from what would be generated now."""
     entries = judge(slug)
     record = ROOT / "papers" / slug / "verdicts.json"
-    pages = [_page(slug, entries), _root()]
     old = [] if record.exists() and read_json(record) == verdict_records(entries) else [record]
-    return [str(file.relative_to(ROOT)) for file in old + [file for file, text, new in pages if text != new]]
+    old += [file for file, text, new in _generated(slug, entries) if text != new]
+    return [str(file.relative_to(ROOT)) for file in old]

@@ -6,20 +6,20 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from shared.figures.plots import (
-    VERDICT_COLOURS,
     Difference,
     Point,
     accuracy_against_cost,
     curve_band,
     difference_intervals,
     save_png,
+    series,
     use_style,
 )
-from shared.ledger import VERDICTS
 
 matplotlib.use("agg")
 
@@ -48,7 +48,7 @@ def test_labels_in_a_crowd_do_not_overlap() -> None:
 def test_counted_points_are_filled_and_printed_ones_hollow() -> None:
     axes = Figure().subplots()
     accuracy_against_cost(axes, [Point("a", "x", 1, 50, True), Point("a", "y", 2, 60, False)], joined=["a"])
-    filled, hollow = axes.collections[0].get_facecolors()  # type: ignore[attr-defined]
+    filled, hollow = axes.collections[-1].get_facecolors()  # type: ignore[attr-defined]
     assert tuple(hollow) == to_rgba("white") != tuple(filled)
 
 
@@ -69,9 +69,43 @@ def test_the_band_is_the_range_over_seeds() -> None:
     assert {(1, 1), (1, 3), (2, 2), (2, 6)} <= set(map(tuple, np.asarray(corners)))
 
 
-def test_every_verdict_has_a_colour_and_stands_in_words() -> None:
-    assert set(VERDICT_COLOURS) == set(VERDICTS)
+def test_a_chart_without_points_says_so() -> None:
+    axes = Figure().subplots()
+    accuracy_against_cost(axes, [])
+    assert [text.get_text() for text in axes.texts] == ["not here: no run is pinned yet"]
+
+
+def test_error_bars_at_one_cost_stand_side_by_side() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    accuracy_against_cost(
+        axes, [Point(name, name, 5, 60, True, 1.0) for name in "abc"] + [Point("d", "d", 9, 60, True)]
+    )
+    drawn = [one.get_offsets() for one in axes.collections if isinstance(one, PathCollection)][1:]  # all; each family
+    places = [float(np.asarray(offsets)[0, 0]) for offsets in drawn]
+    left, middle, right = (axes.transData.transform((place, 60))[0] * 72 / figure.dpi for place in places[:3])
+    assert middle - left > 5 and right - middle > 5 and places[1] == pytest.approx(5)
+    assert places[3] == pytest.approx(9)  # alone, and without a bar
+
+
+def test_series_at_equal_places_do_not_stack() -> None:
+    axes = Figure().subplots()
+    series(axes, {"a": {40: (1.0, 0.1), 60: (2.0, 0.1)}, "b": {40: (1.0, 0.1)}}, apart=2)
+    drawn = [container.lines[0].get_xdata().tolist() for container in axes.containers]
+    assert drawn == [[39, 59], [41]]
+
+
+def test_a_verdict_stands_in_words_with_its_mark() -> None:
     axes = Figure().subplots()
     sure, unsure = Difference("a", 1.0, 0.5, 1.5, 0.0, "supported"), Difference("b", 0, -2, 2, 1, "inconclusive")
     difference_intervals(axes, [sure, unsure])
-    assert [text.get_text() for text in axes.texts] == ["supported", "inconclusive"]
+    assert [text.get_text() for text in axes.texts] == ["▲ supported", "? inconclusive"]
+
+
+def test_one_wide_interval_does_not_crush_the_others() -> None:
+    axes = Figure().subplots()
+    narrow = [Difference(name, 0.5, -0.4, 1.4, 1.0, "supported") for name in "abcd"]
+    difference_intervals(axes, [*narrow, Difference("e", 45.9, 13.2, 78.6, 1.0, "supported")])
+    low, high = axes.get_xlim()
+    assert low < -1.0 and 1.4 < high < 5
+    assert "+45.9 (+13.2 to +78.6)" in [text.get_text().strip() for text in axes.texts]

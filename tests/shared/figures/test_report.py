@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 
 from shared.figures import report
 from shared.figures.report import Report
-from shared.ledger import Entry
-from shared.ledger.judge import Verdict
+from shared.ledger import Entry, judge
+from shared.ledger.entry import Verdict
 
 
 def entry(name: str, where: str, check: str = "quote", verdict: Verdict = "not attempted") -> Entry:
@@ -27,6 +28,7 @@ def entry(name: str, where: str, check: str = "quote", verdict: Verdict = "not a
         confidence="read",
         reason="",
         command="",
+        evidence="",
     )
 
 
@@ -42,41 +44,63 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     plt.close("all")
 
 
-def test_the_rest_is_what_no_table_was_asked_for(shown: list[str]) -> None:
+def test_the_rest_is_what_nothing_has_shown(shown: list[str]) -> None:
     paper = Report("ghostnet")
-    assert [found.id for found in paper.of("Table 1")] == ["one", "two"]
-    paper.show_rest()
-    (rest,) = shown
-    assert rest.startswith("### Table 3") and "three" in rest and "four" not in rest
-    assert [found.id for found in paper.runs] == ["four"]
+    paper.exhibit("Table 1")
+    assert "one" in shown[0] and "two" in shown[0]
+    paper.rest()
+    assert len(shown) == 2 and shown[1].startswith("### Table 3") and "three" in shown[1]
+
+
+def test_the_notebook_opens_with_the_verdict_and_what_is_made(shown: list[str]) -> None:
+    paper = Report("ghostnet")
+    kinds = {"Table": 8, "Figure": 7}
+    assert {kind: sum(one.name.startswith(kind) for one in paper.paper.exhibits) for kind in kinds} == kinds
+    assert paper.coverage() == "Tables 8 of 8, figures 4 of 7"
+    paper.paper = paper.paper.model_copy(update={"verdict": "It holds."})
+    paper.opening()
+    assert shown[0] == "**It holds.**" and "Marks: ○ not attempted." in shown[1]
+    assert shown[2].startswith("Tables 8 of 8, figures 4 of 7.") and "- Figure 7: latency" in shown[2]
+
+
+def test_a_part_of_an_exhibit_belongs_to_it(shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [entry("one", "Table 4(a)"), entry("two", "Table 4 (CIFAR-10)"), entry("three", "Table 41")]
+    monkeypatch.setattr(report, "judge", lambda slug: entries)
+    Report("ghostnet").exhibit("Table 4")
+    assert [text.split("\n")[0] for text in shown] == ["### Table 4(a)", "### Table 4 (CIFAR-10)"]
+
+
+def test_orderings_that_were_run_are_drawn_after_their_table(monkeypatch: pytest.MonkeyPatch, shown: list[str]) -> None:
+    monkeypatch.setattr(report, "judge", judge)
+    Report("ghostnet").exhibit("Table 5")
+    assert "contradicted" in shown[0] and shown[1] == "picture"
 
 
 def test_pinned_curves_are_one_line_for_each_seed(shown: list[str]) -> None:
     paper = Report("ghostnet")
     curves = paper.curves("small", "vgg16", "test_top1")
+    found = paper.result("small", "vgg16")
     assert curves is not None and curves.shape == (3, paper.protocols["small"].recipe.epochs)
-    accuracies = sorted(
-        card.metrics["top1"] for card in paper.current if (card.protocol, card.arm) == ("small", "vgg16")
-    )
-    np.testing.assert_allclose(sorted(curves[:, -1]), accuracies, atol=5e-3)
+    assert found is not None
+    np.testing.assert_allclose(sorted(curves[:, -1]), sorted(found.values.values()), atol=5e-3)
     assert paper.curves("paper", "ghostnet", "test_top1") is None
 
 
 def test_a_run_that_ended_early_goes_on_as_nothing(shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     paper = Report("ghostnet")
-    monkeypatch.setattr(paper, "rows", lambda *_: {"0": [{"a": "1"}, {"a": "2"}], "1": [{"a": "3"}]})
+    runs = {"0": SimpleNamespace(curves={"a": (1.0, 2.0)}), "1": SimpleNamespace(curves={"a": (3.0,)})}
+    monkeypatch.setattr(paper, "records", lambda *_: runs)
     np.testing.assert_array_equal(paper.curves("small", "vgg16", "a"), [[1, 2], [3, np.nan]])
 
 
 def test_what_is_missing_is_said(shown: list[str]) -> None:
     paper = Report("ghostnet")
-    assert paper.checkpoint("no-such") is None
+    assert paper.checkpoint("no-such") is None and paper.result("small", "no-such") is None
     paper.show_curves("paper", {"ghostnet": "GhostNet"})
     assert "ghostnet/no-such" in shown[0]
-    assert shown[1].endswith("*Not here:* no run yet.") and "picture" not in shown
+    assert shown[1].endswith("no run is pinned yet.") and "picture" not in shown
 
 
 def test_curves_are_drawn_where_there_are_runs(shown: list[str]) -> None:
-    paper = Report("ghostnet")
-    paper.show_curves("small", {"vgg16": "VGG-16"})
-    assert shown[-1] == "picture" and "*Not here:*" not in shown[0]
+    Report("ghostnet").show_curves("small", {"vgg16": "VGG-16"})
+    assert shown == ["picture"]
