@@ -1,70 +1,54 @@
-"""BibTeX of a paper, of pinned weights, and of the data they were trained on."""
+"""BibTeX of a paper, of kept weights, and of the data they were trained on."""
 
 from __future__ import annotations
 
-from shared.detection.sets import any_spec
-from shared.paper import Paper, load_paper
-from shared.weights.card import Card, find, read_card
+from pybtex.database import BibliographyData, Entry, Person
 
-# Braces have names of their own because BibTeX counts them, escaped or not.
-SPECIAL = {
-    "&": r"\&",
-    "%": r"\%",
-    "_": r"\_",
-    "#": r"\#",
-    "$": r"\$",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\\": r"\textbackslash{}",
-    "{": r"\textbraceleft{}",
-    "}": r"\textbraceright{}",
-}
+from shared import datasets
+from shared.checkpoints.history import release_tag
+from shared.paper import Paper, load_paper
+from shared.weights.card import Card, find, headline, read_card
 
 
 def cite(ref: str) -> str:
     """The entries for "<slug>" (the paper) or "<slug>/<name>" (paper, weights, data set), ready to paste."""
     if "/" not in ref:
-        return of_paper(load_paper(ref))
+        return _text(*of_paper(load_paper(ref)))
     card = read_card(find(ref))
-    return "\n\n".join([of_paper(load_paper(card.paper)), of_weights(card), any_spec(card.data).bibtex.strip()])
+    ours = [_text(*of_paper(load_paper(card.paper))), _text(*of_weights(card))]
+    return "\n\n".join([*ours, datasets.spec(card.data).bibtex.strip()])
 
 
-def of_paper(paper: Paper) -> str:
-    """The paper's own entry."""
-    fields = {
-        "title": "{" + escaped(paper.title) + "}",
-        "author": " and ".join(escaped(author) for author in paper.authors),
-        "booktitle": escaped(paper.venue),
-        "year": str(paper.year),
-    }
+def of_paper(paper: Paper) -> tuple[str, Entry]:
+    """The paper's own key and entry."""
+    fields = {"title": f"{{{paper.title}}}", "booktitle": paper.venue, "year": str(paper.year)}
     if paper.arxiv:
         fields |= {"eprint": paper.arxiv, "archiveprefix": "arXiv"}
     if paper.doi:
         fields["doi"] = paper.doi
-    return entry("inproceedings", paper.bibkey, fields)
+    return paper.bibkey, Entry("inproceedings", fields, {"author": [Person(author) for author in paper.authors]})
 
 
-def of_weights(card: Card) -> str:
-    """The entry of pinned weights: hash and tag say exactly which."""
-    note = (
+def of_weights(card: Card) -> tuple[str, Entry]:
+    """The key and the entry of kept weights: the hash says exactly which, and the tag, once a release has made one."""
+    tag = release_tag(card.ref)
+    metric = headline(card.metrics)
+    note = [
         f"{card.model} trained on {card.data} under protocol {card.protocol}, seed {card.seed}, "
-        f"top-1 {card.metrics['top1']:.2f} %; SHA-256 {card.sha256}; git tag {card.tag}; licence {card.licence}"
-    )
+        f"{metric} {card.metrics[metric]:.2f} %",
+        f"SHA-256 {card.sha256}",
+        *([f"git tag {tag}"] if tag else []),
+        f"licence {card.licence}",
+    ]
     fields = {
-        "title": "{" + escaped(f"Papertrail checkpoint {card.ref}") + "}",
+        "title": f"{{Papertrail checkpoint {card.ref}}}",
         "author": "{Papertrail contributors}",
         "year": card.pinned[:4],
-        "note": escaped(note),
+        "note": "; ".join(note),
     }
-    return entry("misc", f"papertrail:{card.paper}:{card.name}", fields)
+    return f"papertrail:{card.paper}:{card.name}", Entry("misc", fields)
 
 
-def entry(kind: str, key: str, fields: dict[str, str]) -> str:
-    """One BibTeX entry."""
-    lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
-    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
-
-
-def escaped(text: str) -> str:
-    """Text in which TeX's special characters stand for themselves."""
-    return "".join(SPECIAL.get(character, character) for character in text)
+def _text(key: str, entry: Entry) -> str:
+    """One entry as BibTeX, with TeX's special characters escaped."""
+    return BibliographyData({key: entry}).to_string("bibtex").strip()

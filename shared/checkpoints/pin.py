@@ -1,141 +1,240 @@
-"""Pinning: a run's weights become a checkpoint that never changes again."""
+"""Pinning: what runs found becomes part of the repository, and the weights that paper.yaml keeps with it."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import hashlib
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from ruamel.yaml import YAML, YAMLError
+from torch import Tensor, nn
 
 from shared.builders import build
+from shared.checkpoints.history import commits, release_tag
+from shared.checkpoints.records import broken, unlike, with_runs
 from shared.errors import PapertrailError, UsageError
-from shared.files import atomic_write, read_json, sha256_file
+from shared.files import atomic_write, read_json
 from shared.measure import count
+from shared.paper import load_paper
 from shared.schema import validated
-from shared.weights.card import LICENCE, Card, Golden, Record, cards, folder, headline, seal
+from shared.training.protocol import Protocol, load_protocol
+from shared.weights.card import LICENCE, Card, Golden, folder, home, read_card, seal
 from shared.weights.load import noise
-from shared.weights.storage import content_digest, fill, load_weights, serialise
+from shared.weights.records import Records, SeedRecord, read_records, records_file, sealed
+from shared.weights.storage import content_digest, fill, load_weights
 
 NOISE_SEED = 0
-LARGEST_IN_GIT = 5 * 1024 * 1024
 
 
-def pin(run: Path, name: str | None = None, supersedes: str | None = None) -> Card:
-    """Promote the run in a folder to a checkpoint named "<arm>-<protocol>-<seed>", or `name`.
+@dataclass(frozen=True)
+class Finished:
+    """A finished and evaluated run: the plan that params.yaml states, what it found, and its network."""
+
+    folder: Path
+    plan: dict[str, Any]
+    seed: int
+    record: SeedRecord
+    state: dict[str, Tensor]
+    network: nn.Module
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Paper, protocol and arm."""
+        return self.plan["paper"], self.plan["protocol"], self.plan["arm"]
+
+    @property
+    def name(self) -> str:
+        """What its weights are called where they are kept."""
+        return f"{self.plan['arm']}-{self.plan['protocol']}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What was written, and which records of other arms are refused from now on, with the reason."""
+
+    seeds: tuple[str, ...]
+    checkpoints: tuple[Card, ...]
+    refused: tuple[str, ...]
+
+
+def pin(runs: Sequence[Path], *, replace: bool = False) -> Pinned:
+    """Pin runs: a seed's folder, papers/<slug>/runs/<protocol>/<arm>/seeds/<N>, or an arm's, with every seed in it.
+
+    All are written or none. Weights are kept for the names under `keep:` in paper.yaml.
 
     Raises:
-        UsageError: the folder holds no finished run; the name is taken (a checkpoint is never overwritten); or this
-            arm and seed are pinned already and `supersedes` does not name that checkpoint.
-        PapertrailError: the run was made from sources that no commit holds, its weights are damaged, or the folder
-            cannot be written; nothing is left behind.
+        UsageError: a folder holds no finished run; or a seed is pinned with another result and `replace` is not set;
+            or its kept weights were released, which never change again.
+        PapertrailError: a run was not evaluated, is damaged, was made from sources that no commit of this history
+            holds, under another plan than params.yaml states, or from other weights than its ancestor is pinned with.
     """
-    record_file = run / "run.json"
-    if not record_file.exists():
-        raise UsageError(f"{run}: no finished run (run.json) here; a run's folder is papers/<slug>/runs/.../seeds/<N>")
-    record = validated(Record, read_json(record_file), str(record_file))
-    name = name or f"{record.arm}-{record.protocol}-{record.seed}"
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise UsageError(f"`{name}` is no checkpoint name: small letters, digits and single hyphens")
-    if not re.fullmatch(r"[0-9a-f]{40}", record.code):
-        raise PapertrailError(
-            f"{record_file}: made from sources that no commit holds (code: {record.code}); commit them and run again"
-        )
-    target = folder(record.paper) / f"{name}.json"
-    _may_pin(target, record, supersedes)
-    state = load_weights(run / "weights.safetensors", record.sha256)
-    content = serialise(state)
-    model = build(record.paper, record.model, dict(record.args), record.classes, record.input[0])
-    fill(model, state, run / "weights.safetensors")
-    counted = count(model, record.input)
-    with torch.inference_mode():
-        logits = model.eval()(noise(record.input, NOISE_SEED)).tolist()
-    pinned: dict[str, Any] = {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "name": name,
-        "params": counted.params,
-        "macs": counted.macs,
-        "licence": LICENCE,
-        "bytes": len(content),
-        "digest": content_digest(state),
-        "golden": Golden(noise_seed=NOISE_SEED, logits=logits),
-        "tag": f"papers/{record.paper}={name}@v1.0.0",
-        "pinned": datetime.date.today().isoformat(),
-        "supersedes": supersedes,
-    }
-    card = validated(Card, record.model_dump() | pinned, str(record_file))
-    _write(card, content, target)
-    return card
-
-
-def advice(card: Card) -> list[str]:
-    """What is left to do after pinning, as commands; weights above 5 MB go behind the DVC remote."""
-    weights = f"papers/{card.paper}/checkpoints/{card.name}.safetensors"
-    if card.bytes > LARGEST_IN_GIT:
-        keep = [f"dvc add {weights}  # {card.bytes / 1e6:.1f} MB: too large for git", f"dvc push {weights}.dvc"]
-        weights = f"{weights}.dvc papers/{card.paper}/checkpoints/.gitignore"
-    else:
-        keep = []
-    return [
-        *keep,
-        f"git add {weights} papers/{card.paper}/checkpoints/{card.name}.json papers/{card.paper}/dvc.yaml",
-        f"git commit -m 'Pin {card.ref}'",
-        f"git tag '{card.tag}'",
-    ]
-
-
-def _may_pin(target: Path, record: Record, supersedes: str | None) -> None:
-    if target.exists():
-        raise UsageError(f"{target}: pinned already, and never overwritten; give another name, and --supersedes")
-    weights = target.with_suffix(".safetensors")
-    if weights.exists() and sha256_file(weights) != record.sha256:  # equal ones are what a killed `pin` left
-        raise UsageError(f"{weights}: these weights have lost their card; restore it, or give another name")
-    pinned = cards(record.paper)
-    replaced = {card.supersedes for card in pinned}
-    now = [
-        card.name
-        for card in pinned
-        if (card.protocol, card.arm, card.seed) == (record.protocol, record.arm, record.seed)
-        and card.name not in replaced
-    ]
-    trial = f"seed {record.seed} of {record.protocol}/{record.arm}"
-    if now and supersedes not in now:
-        raise UsageError(f"{trial} is pinned as `{now[0]}`; to replace it, add --supersedes {now[0]}")
-    if supersedes and not now:
-        raise UsageError(f"--supersedes {supersedes}: {trial} is not pinned under that name; leave it out")
-
-
-def _write(card: Card, weights: bytes, target: Path) -> None:
-    """All three files or none: each has its whole content before the first takes its name, the card last."""
-    pipeline = target.parent.parent / "dvc.yaml"
-    with (
-        atomic_write(target) as card_stream,
-        atomic_write(pipeline) as pipeline_stream,
-        atomic_write(target.with_suffix(".safetensors"), "wb") as weights_stream,
-    ):
-        card_stream.write(seal(card))
-        weights_stream.write(weights)
-        _declare(card, pipeline, pipeline_stream)
-        for stream in (card_stream, pipeline_stream, weights_stream):
+    finished = [read_run(seed) for run in runs for seed in seed_folders(run)]
+    if len({run.place[:2] for run in finished}) != 1:
+        raise UsageError("pin: give runs of one protocol of one paper")
+    slug, name, _ = finished[0].place
+    protocol = load_protocol(home(slug) / "params.yaml", name)
+    before = read_records(slug, name) or Records(paper=slug, protocol=name)
+    after = before
+    for run in finished:
+        _may_pin(run, protocol, before, replace)
+    for arm in dict.fromkeys(run.plan["arm"] for run in finished):
+        group = [run for run in finished if run.plan["arm"] == arm]
+        _one_plan(before, protocol, group)
+        after = with_runs(after, arm, group[0].plan, {run.seed: run.record for run in group})
+    for run in finished:
+        fault = broken(after, protocol, run.plan["arm"], run.seed)
+        if fault is not None:
+            raise PapertrailError(
+                f"{run.folder}: {fault}; pin its ancestors first, or train it again from what they left"
+            )
+    kept = {own: run for run in finished if (own := _kept_name(run)) is not None}
+    made = [_card(run, own) for own, run in kept.items()]
+    contents = {records_file(slug, name): sealed(after).encode()}
+    for card in made:
+        contents[folder(slug) / f"{card.name}.json"] = seal(card).encode()
+        weights = kept[card.name].folder / "weights.safetensors"
+        contents[folder(slug) / f"{card.name}.safetensors"] = weights.read_bytes()
+    with contextlib.ExitStack() as files:  # each has its whole content before the first takes its name
+        streams = {path: files.enter_context(atomic_write(path, "wb")) for path in contents}
+        for path, stream in streams.items():
+            stream.write(contents[path])
             stream.flush()
+    seeds = tuple(f"{'/'.join(run.place)}/{run.seed}" for run in finished)
+    return Pinned(seeds, tuple(made), _refused(before, after, protocol))
 
 
-def _declare(card: Card, pipeline: Path, stream: Any) -> None:
-    """Write the pipeline with the weights named under `artifacts:`, where `dvc artifacts get` finds them."""
-    yaml = YAML()
-    yaml.width = 120
-    yaml.preserve_quotes = True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    try:
-        content = (yaml.load(pipeline.read_text(encoding="utf-8")) if pipeline.exists() else None) or {}
-    except YAMLError as error:
-        raise PapertrailError(f"{pipeline}: not valid YAML ({' '.join(str(error).split())})") from error
-    content.setdefault("artifacts", {})[card.name] = {
-        "path": f"checkpoints/{card.name}.safetensors",
-        "type": "model",
-        "desc": f"{card.model}, protocol {card.protocol}, seed {card.seed}: {headline(card.metrics)} on {card.data}",
+def seed_folders(run: Path) -> list[Path]:
+    """The seeds' folders of an arm's folder; or the one that was given."""
+    seeds = [folder for folder in (run / "seeds").glob("*") if (folder / "run.json").exists()]
+    if not seeds and not (run / "run.json").exists():
+        raise UsageError(
+            f"{run}: no finished run (run.json) here; give papers/<slug>/runs/<protocol>/<arm>, or seeds/<N> in it"
+        )
+    return sorted(seeds, key=lambda folder: int(folder.name)) or [run]
+
+
+def read_run(run: Path) -> Finished:
+    """What `train` (or `prune`) and `evaluate` left of one seed, hashes checked; see `pin` for the errors."""
+    result = read_json(run / "run.json")
+    if not re.fullmatch(r"[0-9a-f]{40}", result["code"]):
+        raise PapertrailError(
+            f"{run}: made from sources that no commit holds (code: {result['code']}); commit them and run again"
+        )
+    plan = dict(result["plan"])
+    seed, begun = plan.pop("seed"), {key: plan.pop(key) for key in ("start", "reads", "sources_digest")}
+    state = load_weights(run / "weights.safetensors", result["sha256"])
+    network = build(plan["paper"], plan["model"], dict(result["args"]), plan["classes"], plan["input"][0])
+    fill(network, state, run / "weights.safetensors")
+    counted = count(network, tuple(plan["input"]))
+    rows = result["curves"]
+    own = {
+        key: result[key] for key in ("args", "epochs", "sha256", "code", "environment", "torch", "device", "seconds")
     }
-    yaml.dump(content, stream)
+    found: dict[str, Any] = (
+        own
+        | begun
+        | {
+            "metrics": _metrics(run, seed),
+            "params": counted.params,
+            "macs": counted.macs,
+            "pinned": datetime.date.today().isoformat(),
+            "curves": {name: [row[name] for row in rows] for name in (rows[0] if rows else {})},
+        }
+    )
+    record = validated(SeedRecord, found, str(run / "run.json"))
+    return Finished(run, plan, seed, record, state, network)
+
+
+def _metrics(run: Path, seed: int) -> dict[str, float]:
+    file = run.parent.parent / "metrics.json"
+    found = read_json(file) if file.exists() else {}
+    values = {name: one["seeds"][str(seed)] for name, one in found.items() if str(seed) in one["seeds"]}
+    if not values:
+        raise PapertrailError(f"{file}: no metrics of seed {seed}; evaluate the arm first: `papertrail evaluate`")
+    return values
+
+
+def _may_pin(run: Finished, protocol: Protocol, before: Records, replace: bool) -> None:
+    slug, name, arm = run.place
+    history, code = commits(), run.record.code
+    if history is not None and code not in history:
+        raise PapertrailError(f"{run.folder}: made at commit {code}, which is not in this history; run it again")
+    if arm not in protocol.arms:
+        raise PapertrailError(f"{run.folder}: params.yaml has no arm `{arm}` under `{name}` any more")
+    difference = unlike(run.plan, slug, name, protocol, arm)
+    if difference is not None:
+        raise PapertrailError(f"{run.folder}: its plan is not what params.yaml states: {difference}; run it again")
+    known = before.arms[arm].seeds.get(str(run.seed)) if arm in before.arms else None
+    if known and (known.sha256, known.metrics) != (run.record.sha256, run.record.metrics) and not replace:
+        raise UsageError(f"seed {run.seed} of {name}/{arm} is pinned with another result; to replace it, add --replace")
+
+
+def _one_plan(before: Records, protocol: Protocol, group: list[Finished]) -> None:
+    """Seeds that are pinned already and stay must be of the same plan."""
+    slug, name, arm = group[0].place
+    if arm not in before.arms:
+        return
+    stay = [seed for seed in before.arms[arm].seeds if int(seed) not in {run.seed for run in group}]
+    if stay and unlike(before.arms[arm].plan, slug, name, protocol, arm) is not None:
+        raise UsageError(
+            f"{name}/{arm}: seeds {', '.join(stay)} are pinned under another plan; pin every seed of the arm at once"
+        )
+
+
+def versions(slug: str, name: str) -> list[str]:
+    """The names under `keep:` of one run's weights, the newest last: "<arm>-<protocol>-<seed>", and with -v2, -v3."""
+    return [kept for kept in load_paper(slug).keep if re.fullmatch(rf"{re.escape(name)}(-v\d+)?", kept)]
+
+
+def _kept_name(run: Finished) -> str | None:
+    """What the run's weights are to be called; None where they are not kept."""
+    slug = run.place[0]
+    names = versions(slug, run.name)
+    if not names:
+        return None
+    target, tag = folder(slug) / f"{names[-1]}.json", release_tag(f"{slug}/{names[-1]}")
+    if tag is not None and target.exists() and read_card(target).sha256 != run.record.sha256:
+        raise UsageError(
+            f"{target}: released as {tag}, and never overwritten; put `{run.name}-v{len(names) + 1}` behind it under "
+            "`keep:` in paper.yaml, and pin again"
+        )
+    return names[-1]
+
+
+def _card(run: Finished, name: str) -> Card:
+    plan, record, names = run.plan, run.record, versions(run.place[0], run.name)
+    earlier = names[: names.index(name)]
+    with torch.inference_mode():
+        logits = run.network.eval()(noise(tuple(plan["input"]), NOISE_SEED)).tolist()
+    made: dict[str, Any] = {
+        "seed": run.seed,
+        "args": record.args,
+        "metrics": record.metrics,
+        "sha256": record.sha256,
+        "name": name,
+        "params": record.params,
+        "macs": record.macs,
+        "licence": LICENCE,
+        "bytes": (run.folder / "weights.safetensors").stat().st_size,
+        "digest": content_digest(run.state),
+        "golden": Golden(noise_seed=NOISE_SEED, logits=logits),
+        "pinned": record.pinned,
+        "supersedes": earlier[-1] if earlier else None,
+    }
+    stated = {key: plan[key] for key in ("paper", "protocol", "arm", "model", "classes", "input", "data", "data_hash")}
+    return validated(Card, stated | made, str(run.folder))
+
+
+def _refused(before: Records, after: Records, protocol: Protocol) -> tuple[str, ...]:
+    """Arms that went on from what was replaced."""
+    found = []
+    for arm, record in before.arms.items():
+        for seed in map(int, record.seeds):
+            if arm in protocol.arms and broken(before, protocol, arm, seed) is None:
+                fault = broken(after, protocol, arm, seed)
+                found += [] if fault is None else [f"{arm}: {fault}"]
+    return tuple(found)

@@ -1,29 +1,39 @@
-"""Verifying a checkpoint: hashes, safe load, counts, golden logits, and its metric where the data are at hand."""
+"""Verifying what is pinned: kept weights by hash, counts, logits and metric; records by seal and commit."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from shared import datasets
-from shared.checkpoints.evaluate import accuracy
-from shared.datasets.augment import Augment
-from shared.detection.sets import SETS, any_spec
-from shared.errors import DataError, PapertrailError
+from shared.checkpoints.history import commits
+from shared.checkpoints.pin import versions
+from shared.checkpoints.records import unlike
+from shared.checkpoints.rerun import again, recorded
+from shared.errors import DataError, PapertrailError, UsageError
 from shared.measure import count
-from shared.training.recipe import DetectionRecipe
-from shared.weights.card import Card, find, headline, headline_metric, pinned_names, read_card
+from shared.paper import papers
+from shared.training.protocol import load_protocol, load_protocols
+from shared.training.tasks import task_of
+from shared.weights.card import Card, find, headline, home, pinned_names, read_card
 from shared.weights.load import noise, rebuild
+from shared.weights.records import protocols_recorded, read_records
 from shared.weights.storage import content_digest, load_weights
 
 # Other kernels and memory layouts were seen to move logits by some 3e-6.
 LOGIT_TOLERANCE = 1e-4
 # Percentage points. A whole one would be a fault; a tenth is another machine's rounding, one image of a thousand.
 METRIC_TOLERANCE = 0.1
+# Percentage points: what another kind of processor changes in a run, as another seed would; see shared/ledger/local.py.
+RERUN_TOLERANCE = 1.0
 
 Result = Literal["ok", "failed", "skipped"]
 
@@ -42,13 +52,23 @@ class Check:
         return asdict(self)
 
 
-def verify(ref: str | None = None) -> Iterator[Check]:
-    """Check "<slug>/<name>", or every checkpoint of every paper, line by line.
+def verify(ref: str | None = None, *, rerun: bool = False) -> Iterator[Check]:
+    """Check "<slug>/<name>", or every kept checkpoint and every file of records, line by line.
 
-    A failure that makes the remaining checks of a checkpoint meaningless is its last line.
+    A failure that makes the remaining checks of a checkpoint meaningless is its last line. With `rerun` the run of a
+    record, "SLUG/PROTOCOL/ARM/SEED" or a checkpoint's, is made again and compared instead.
     """
+    if rerun:
+        if ref is None:
+            raise UsageError("--rerun makes one run again: give SLUG/PROTOCOL/ARM/SEED, or a checkpoint SLUG/NAME")
+        yield _rerun(ref)
+        return
     for name in [ref] if ref else pinned_names():
         yield from _verify(name)
+    if ref is None:
+        for slug in papers():
+            for protocol in protocols_recorded(slug):
+                yield from _records(slug, protocol)
 
 
 def _verify(ref: str) -> Iterator[Check]:
@@ -73,7 +93,30 @@ def _verify(ref: str) -> Iterator[Check]:
         return
     yield _counts(card, model)
     yield _logits(card, model)
+    yield _record(card)
     yield _metric(card, model)
+
+
+def _rerun(ref: str) -> Check:
+    slug, name, arm, seed, arm_record = recorded(ref)
+    record = arm_record.seeds[str(seed)]
+    protocol = load_protocol(home(slug) / "params.yaml", name)
+    where = f"{slug}/{name}/{arm}/{seed}"
+    difference = unlike(arm_record.plan, slug, name, protocol, arm) if arm in protocol.arms else "no such arm"
+    if difference is not None:
+        return Check(where, "rerun", "failed", f"params.yaml states another plan now: {difference}")
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        found = again(slug, name, protocol, arm, seed, Path(folder))
+    if found["sha256"] == record.sha256:
+        return Check(where, "rerun", "ok", f"the same weights to the bit ({found['device']})")
+    metric = headline(record.metrics)
+    ours, theirs = found["metrics"][metric], record.metrics[metric]
+    close = abs(ours - theirs) <= RERUN_TOLERANCE
+    detail = (
+        f"other weights: another kind of processor ({found['device']}; the record's: {record.device}), or other code; "
+        f"by metric: {metric} {ours:.2f}, the record says {theirs:.2f}"
+    )
+    return Check(where, "rerun", "ok" if close else "failed", detail)
 
 
 def _counts(card: Card, model: nn.Module) -> Check:
@@ -96,29 +139,77 @@ def _logits(card: Card, model: nn.Module) -> Check:
     return Check(card.ref, "logits", result, f"largest difference {difference:.1e}, tolerance {LOGIT_TOLERANCE:.0e}")
 
 
-def _metric(card: Card, model: nn.Module) -> Check:
-    boxes = card.data in SETS
+def _record(card: Card) -> Check:
+    """Whether the record of the run names these weights; those of a version that was superseded have none."""
+    if card.name not in versions(card.paper, f"{card.arm}-{card.protocol}-{card.seed}")[-1:]:
+        return Check(
+            card.ref, "record", "skipped", "superseded, or not under `keep:`; the record is of another version"
+        )
     try:
-        if any_spec(card.data).fingerprint != card.data_hash:
-            return Check(card.ref, "metric", "failed", f"`{card.data}` has another data hash than the card")
-        about = SETS[card.data].describe() if boxes else datasets.describe(card.data)
-        if about["missing"]:
-            missing = ", ".join(about["missing"])
-            return Check(card.ref, "metric", "skipped", f"data not here ({missing}): `papertrail data {card.data}`")
-        found = _detected(card, model) if boxes else _classified(card, model)
+        records = read_records(card.paper, card.protocol)
+    except PapertrailError as error:
+        return Check(card.ref, "record", "failed", str(error))
+    run = None if records is None or card.arm not in records.arms else records.arms[card.arm].seeds.get(str(card.seed))
+    if run is None or run.sha256 != card.sha256:
+        found = "there is none" if run is None else f"it names the weights {run.sha256}"
+        return Check(card.ref, "record", "failed", f"{card.protocol}/{card.arm}, seed {card.seed}: {found}")
+    return Check(card.ref, "record", "ok", f"of {card.protocol}/{card.arm}, seed {card.seed}, made at {run.code}")
+
+
+def _metric(card: Card, model: nn.Module) -> Check:
+    protocols = load_protocols(home(card.paper) / "params.yaml")
+    if card.protocol not in protocols or card.arm not in protocols[card.protocol].arms:
+        return Check(card.ref, "metric", "skipped", f"params.yaml has no {card.protocol}/{card.arm} any more")
+    protocol = protocols[card.protocol]
+    if datasets.spec(card.data).fingerprint != card.data_hash:
+        return Check(card.ref, "metric", "failed", f"`{card.data}` has another data hash than the card")
+    try:
+        missing = datasets.describe(card.data)["missing"]
+        if missing:
+            detail = f"data not here ({', '.join(missing)}): `papertrail data {card.data}`"
+            return Check(card.ref, "metric", "skipped", detail)
+        found = task_of(protocol.recipe).measure(model, protocol.recipe_of(card.arm), card.data)
     except DataError as error:
         return Check(card.ref, "metric", "failed", str(error))
-    name = headline_metric(card.metrics)
-    close = abs(found[name] - card.metrics[name]) <= METRIC_TOLERANCE + 1e-9
-    detail = f"{headline(found)} on {card.data}, the card says {headline(card.metrics)}"
+    close = all(abs(value - card.metrics[name]) <= METRIC_TOLERANCE + 1e-9 for name, value in found.items())
+    both = ", ".join(f"{name} {value:.2f} (card: {card.metrics[name]:.2f})" for name, value in found.items())
+    detail = f"on {card.data}: {both}"
     return Check(card.ref, "metric", "ok" if close else "failed", detail)
 
 
-def _classified(card: Card, model: nn.Module) -> dict[str, float]:
-    return {"top1": accuracy(model, card.data, Augment.model_validate(card.recipe["augment"]))}
+def _records(slug: str, protocol: str) -> Iterator[Check]:
+    ref = f"{slug}/records/{protocol}"
+    try:
+        records = read_records(slug, protocol)
+        assert records is not None
+    except PapertrailError as error:
+        yield Check(ref, "seal", "failed", str(error))
+        return
+    runs = [(arm, seed, run) for arm, record in records.arms.items() for seed, run in record.seeds.items()]
+    yield Check(ref, "seal", "ok", f"{len(records.arms)} arms, {len(runs)} runs, none of the bytes was changed")
+    yield _plans(ref, slug, protocol)
+    history = commits()
+    if history is None:
+        yield Check(ref, "commit", "skipped", "no whole history here: `git fetch --unshallow`")
+        return
+    wrong = [f"{arm} seed {seed}" for arm, seed, run in runs if run.lost == (run.code in history)]
+    lost = sum(run.lost for _, _, run in runs)
+    if wrong:
+        yield Check(ref, "commit", "failed", f"in this history or not, other than it says: {', '.join(wrong)}")
+    else:
+        yield Check(ref, "commit", "ok", f"{len(runs) - lost} runs in this history, {lost} marked as lost")
 
 
-def _detected(card: Card, model: nn.Module) -> dict[str, float]:
-    from shared.detection.fit import measure  # late: most checkpoints need no MMDetection
-
-    return measure(model, DetectionRecipe.model_validate(card.recipe), card.data)
+def _plans(ref: str, slug: str, name: str) -> Check:
+    """Records that params.yaml has left behind are refused as evidence; they are to be made anew, or to go."""
+    protocol, records = load_protocols(home(slug) / "params.yaml").get(name), read_records(slug, name)
+    assert records is not None
+    found = []
+    for arm, record in records.arms.items():
+        if protocol is None or arm not in protocol.arms:
+            found.append(f"{arm} (no such arm there)")
+        elif (difference := unlike(record.plan, slug, name, protocol, arm)) is not None:
+            found.append(f"{arm} ({difference})")
+    if found:
+        return Check(ref, "plan", "failed", f"not what params.yaml states: {'; '.join(found)}")
+    return Check(ref, "plan", "ok", "what params.yaml states")

@@ -1,4 +1,4 @@
-"""The card: a JSON file beside pinned weights that says what they are and guards itself by a hash."""
+"""The card: a JSON file beside kept weights that says what they are and guards itself by a hash."""
 
 from __future__ import annotations
 
@@ -19,8 +19,26 @@ Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 # The names that DVC artefacts allow.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Arguments = dict[str, bool | int | float | str]
 SEAL = "card_sha256"
 LICENCE: Literal["Apache-2.0"] = "Apache-2.0"
+
+
+class Identity(Strict):
+    """What weights are: the network, with the arguments that it has in the end, and the run that made it."""
+
+    paper: str
+    protocol: str
+    arm: str
+    seed: int
+    model: str
+    args: Arguments
+    classes: int
+    input: tuple[int, int, int]
+    data: str
+    data_hash: Hash
+    metrics: dict[str, float]
+    sha256: Hash
 
 
 class Golden(Strict):
@@ -30,59 +48,25 @@ class Golden(Strict):
     logits: tuple[tuple[float, ...], ...]
 
 
-class Record(Strict):
-    """What a finished run says of itself (run.json).
-
-    `sha256` is that of its weights file; `start` is what it continued: the arm, its weights' hash, and how.
-    """
-
-    paper: str
-    protocol: str
-    arm: str
-    model: str
-    args: dict[str, bool | int | float | str]
-    classes: int
-    input: tuple[int, int, int]
-    data: str
-    data_hash: Hash
-    seed: int
-    epochs: int
-    metrics: dict[str, float]
-    recipe: dict[str, Any]
-    trainer: dict[str, Any]
-    sources_digest: Hash
-    code: str
-    environment: Hash
-    torch: str
-    device: str
-    seconds: float
-    curves: tuple[dict[str, float], ...]
-    sha256: Hash
-    start: dict[str, Any] | None = None
-
-
-class Card(Record):
-    """What pinned weights are: the run's own record and what makes the checkpoint verifiable.
+class Card(Identity):
+    """What kept weights are, and what makes them verifiable; how they came to be is in the record of their run.
 
     Attributes:
         params: parameters of the network, in whole numbers.
         macs: multiply-adds for one image of `input` (C, H, W).
         bytes: size of the weights file.
         digest: over the tensors themselves, however they are packed.
-        tag: the git tag under which `dvc artifacts get` finds the weights.
         pinned: the day, YYYY-MM-DD.
         supersedes: the checkpoint of the same arm and seed that this one replaces.
     """
 
     name: Name
-    code: Commit
     params: int
     macs: int
     licence: Literal["Apache-2.0"]
     bytes: int
     digest: Hash
     golden: Golden
-    tag: str
     pinned: Day
     supersedes: Name | None = None
 
@@ -92,9 +76,14 @@ class Card(Record):
         return f"{self.paper}/{self.name}"
 
 
+def home(slug: str) -> Path:
+    """The folder of a paper."""
+    return ROOT / "papers" / slug
+
+
 def folder(slug: str) -> Path:
     """Where a paper's checkpoints lie."""
-    return ROOT / "papers" / slug / "checkpoints"
+    return home(slug) / "checkpoints"
 
 
 def seal(card: Card) -> str:
@@ -135,18 +124,9 @@ def find(ref: str) -> Path:
     return folder(slug) / f"{name}.json"
 
 
-HEADLINES = {"top1": "top-1 {:.2f} %", "ap": "AP {:.2f} %", "map50": "mAP at IoU 0.5 {:.2f} %"}
-
-
-def headline_metric(metrics: Mapping[str, float]) -> str:
-    """What a run is told by: the first of top-1 accuracy, COCO's AP and VOC's mAP that it has."""
-    return next(name for name in HEADLINES if name in metrics)
-
-
 def headline(metrics: Mapping[str, float]) -> str:
-    """The headline metric with its value and unit."""
-    name = headline_metric(metrics)
-    return HEADLINES[name].format(metrics[name])
+    """The metric that a run is told by: the first that its evaluation gives."""
+    return next(iter(metrics))
 
 
 def _sealed(content: dict[str, Any]) -> str:

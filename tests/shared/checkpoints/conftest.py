@@ -2,63 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from papers.ghostnet import MODELS
-from shared.datasets.augment import Augment
-from shared.files import sha256_file, write_json
+from shared import paper as papers
+from shared.checkpoints import cite, history, pin, verify
+from shared.files import ROOT, read_json, read_yaml, sha256_file, write_json
+from shared.training.plan import stated
+from shared.training.protocol import load_protocol
 from shared.weights import card
-from shared.weights.storage import save_weights
+from shared.weights.storage import load_weights, save_weights
 
 REF = "ghostnet/ghost-tiny-3"
 ARGS = {"width": 0.0625, "s": 2, "d": 3}
+COMMIT = "a" * 40
+RECIPE = {"epochs": 1, "batch_size": 8, "optimiser": {"name": "sgd", "lr": 0.1}}
+PROTOCOL = {
+    "what": "a test",
+    "data": "mnist5k",
+    "seed": 3,
+    "repeats": 2,
+    "arms": {"ghost": {"builder": "ghost_vgg16", "args": ARGS}, "tuned": {"of": "ghost"}},
+    "recipe": RECIPE,
+}
+Change = Callable[..., None]
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """papers/ghostnet with one protocol, `tiny`, which keeps the weights of seed 3 of `ghost`."""
     monkeypatch.setattr(card, "ROOT", tmp_path)
+    monkeypatch.setattr(papers, "ROOT", tmp_path)
+    for module in (pin, verify):
+        monkeypatch.setattr(module, "commits", lambda: frozenset({COMMIT}))
+    for module in (pin, cite):
+        monkeypatch.setattr(module, "release_tag", lambda ref: None)
+    history.commits.cache_clear()
     folder = tmp_path / "papers" / "ghostnet"
     folder.mkdir(parents=True)
-    (folder / "dvc.yaml").write_text("# A comment that stays.\nstages: {}\n")
+    paper = read_yaml(ROOT / "papers/ghostnet/paper.yaml") | {"keep": ["ghost-tiny-3"]}
+    (folder / "paper.yaml").write_text(yaml.safe_dump(paper))
+    (folder / "params.yaml").write_text(yaml.safe_dump({"tiny": PROTOCOL}))
     return tmp_path
 
 
 @pytest.fixture
-def finished(tmp_path: Path) -> Path:
-    """The folder of a finished run."""
-    return make_run(tmp_path / "run")
+def change(repository: Path) -> Change:
+    """Changes a key of the protocol in params.yaml, given by its path."""
+
+    def write(*keys: str, to: Any) -> None:
+        path = repository / "papers/ghostnet/params.yaml"
+        content = inner = read_yaml(path)
+        for key in ("tiny", *keys[:-1]):
+            inner = inner[key]
+        inner[keys[-1]] = to
+        path.write_text(yaml.safe_dump(content))
+
+    return write
 
 
-def make_run(folder: Path, **changes: object) -> Path:
-    torch.manual_seed(0)
-    model = MODELS["ghost_vgg16"](**ARGS, classes=10, in_channels=1)
-    save_weights(folder / "weights.safetensors", model.state_dict())
-    record = {
-        "paper": "ghostnet",
-        "protocol": "tiny",
-        "arm": "ghost",
-        "model": "ghost_vgg16",
-        "args": ARGS,
-        "classes": 10,
-        "input": [1, 28, 28],
-        "data": "mnist5k",
-        "data_hash": "0" * 64,
-        "seed": 3,
-        "recipe": {"augment": Augment().model_dump(mode="json")},
-        "trainer": {},
-        "sources_digest": "1" * 64,
-        "epochs": 1,
-        "metrics": {"top1": 10.0, "top5": 50.0, "loss": 2.3},
-        "sha256": sha256_file(folder / "weights.safetensors"),
-        "code": "a" * 40,
+@pytest.fixture
+def finished(repository: Path) -> Path:
+    """The folder of a finished and evaluated run."""
+    return make_run(repository)
+
+
+def make_run(repository: Path, arm: str = "ghost", seed: int = 3, *, start: Path | None = None, weights: int = 0,
+             metrics: dict[str, float] | None = None, **changes: Any) -> Path:  # fmt: skip
+    """What training and evaluating leave; `weights` seeds the initialisation, `start` is the run that it continues."""
+    home = repository / "papers/ghostnet"
+    folder = home / "runs/tiny" / arm / "seeds" / str(seed)
+    torch.manual_seed(weights)
+    save_weights(folder / "weights.safetensors", MODELS["ghost_vgg16"](**ARGS, classes=10, in_channels=1).state_dict())
+    plan = stated("ghostnet", "tiny", load_protocol(home / "params.yaml", "tiny"), arm)
+    begun = start and {"arm": start.parent.parent.name, "sha256": sha256_file(start / "weights.safetensors")}
+    result = {
+        "plan": plan | {"seed": seed, "start": begun, "reads": {}, "sources_digest": "1" * 64},
+        "code": COMMIT,
         "environment": "b" * 64,
+        "args": ARGS,
+        "epochs": 1,
+        "measured": {},
+        "sha256": sha256_file(folder / "weights.safetensors"),
         "torch": "2.13.0",
         "device": "CPU",
         "seconds": 1.0,
-        "curves": [{"epoch": 1, "test_top1": 10.0}],
+        "curves": [{"epoch": 1.0, "test_top1": 10.0}],
     }
-    write_json(folder / "run.json", record | changes)
+    write_json(folder / "run.json", result | changes)
+    summary = folder.parent.parent / "metrics.json"
+    before = read_json(summary) if summary.exists() else {}
+    values = metrics or {"top1": 10.0, "top5": 50.0, "loss": 2.3}
+    seeds = {name: before.get(name, {"seeds": {}})["seeds"] | {str(seed): value} for name, value in values.items()}
+    write_json(summary, {name: {"mean": 0.0, "std": None, "seeds": one} for name, one in seeds.items()})
     return folder
+
+
+def network_of(run: Path) -> torch.nn.Module:
+    """The network of a run that `make_run` made."""
+    network = MODELS["ghost_vgg16"](**ARGS, classes=10, in_channels=1)
+    network.load_state_dict(load_weights(run / "weights.safetensors", None))
+    return network.eval()

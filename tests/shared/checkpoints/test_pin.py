@@ -2,88 +2,163 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 
-from papers.ghostnet import MODELS
-from shared.checkpoints.pin import advice, pin
+from shared.checkpoints import pin as pinning
+from shared.checkpoints.pin import pin
 from shared.errors import PapertrailError, UsageError
+from shared.files import read_json, read_yaml
 from shared.weights.load import load_checkpoint
+from shared.weights.records import SeedRecord, read_records
 
-from .conftest import ARGS, REF, make_run
+from .conftest import REF, Change, make_run, network_of
 
 
-def files(repository: Path) -> list[str]:
-    return sorted(path.name for path in (repository / "papers/ghostnet/checkpoints").glob("*"))
+def files(repository: Path) -> dict[str, bytes]:
+    """Every pinned file, and what it holds."""
+    home = repository / "papers/ghostnet"
+    found = [*(home / "checkpoints").glob("*"), *(home / "records").glob("*")]
+    return {path.name: path.read_bytes() for path in found}
+
+
+def seeds(arm: str = "ghost") -> dict[str, SeedRecord]:
+    records = read_records("ghostnet", "tiny")
+    return {} if records is None or arm not in records.arms else records.arms[arm].seeds
 
 
 def test_a_pinned_run_comes_back_as_the_same_network(repository: Path, finished: Path) -> None:
-    card = pin(finished)
-    assert card.ref == REF and card.tag == "papers/ghostnet=ghost-tiny-3@v1.0.0"
+    (card,) = pin([finished]).checkpoints
+    assert card.ref == REF and card.supersedes is None
     model, again = load_checkpoint(REF)
     assert again == card and not model.training
-    torch.manual_seed(0)
     images = torch.randn(2, 1, 28, 28)
-    torch.manual_seed(0)
-    original = MODELS["ghost_vgg16"](**ARGS, classes=10, in_channels=1).eval()
-    assert torch.equal(model(images), original(images))
+    assert torch.equal(model(images), network_of(finished)(images))
 
 
-def test_pinning_declares_the_artifact_and_keeps_comments(repository: Path, finished: Path) -> None:
-    pin(finished)
-    text = (repository / "papers/ghostnet/dvc.yaml").read_text()
-    assert "# A comment that stays." in text
-    declared = YAML(typ="safe").load(text)["artifacts"]["ghost-tiny-3"]
-    assert declared["path"] == "checkpoints/ghost-tiny-3.safetensors" and declared["type"] == "model"
+def test_every_seed_of_an_arm_is_pinned_and_weights_only_where_they_are_kept(repository: Path, finished: Path) -> None:
+    make_run(repository, seed=4, weights=1, metrics={"top1": 12.5})
+    found = pin([finished.parent.parent])
+    assert found.seeds == ("ghostnet/tiny/ghost/3", "ghostnet/tiny/ghost/4")
+    assert sorted(files(repository)) == ["ghost-tiny-3.json", "ghost-tiny-3.safetensors", "tiny.json"]
+    assert {seed: run.metrics["top1"] for seed, run in seeds().items()} == {"3": 10.0, "4": 12.5}
+    assert seeds()["3"].curves == {"epoch": (1.0,), "test_top1": (10.0,)}
 
 
-def test_a_pinned_name_is_never_overwritten_but_superseded(repository: Path, finished: Path, tmp_path: Path) -> None:
-    pin(finished)
-    before = {name: (repository / "papers/ghostnet/checkpoints" / name).read_bytes() for name in files(repository)}
-    with pytest.raises(UsageError, match="never overwritten"):
-        pin(finished)
-    with pytest.raises(UsageError, match="is pinned as `ghost-tiny-3`; to replace it, add --supersedes ghost-tiny-3"):
-        pin(finished, "ghost-tiny-3-v2")
-    with pytest.raises(UsageError, match="--supersedes ghost-tiny-3: seed 4 of tiny/ghost is not pinned"):
-        pin(make_run(tmp_path / "other", seed=4), supersedes="ghost-tiny-3")
-    newer = pin(finished, "ghost-tiny-3-v2", supersedes="ghost-tiny-3")
-    assert newer.supersedes == "ghost-tiny-3"
-    after = {name: (repository / "papers/ghostnet/checkpoints" / name).read_bytes() for name in before}
-    assert after == before
+def test_pinning_the_same_again_changes_nothing(repository: Path, finished: Path) -> None:
+    pin([finished])
+    before = files(repository)
+    pin([finished])
+    assert files(repository) == before
+
+
+def test_another_result_takes_the_place_only_when_asked(repository: Path, finished: Path) -> None:
+    pin([finished])
+    before = files(repository)
+    make_run(repository, weights=1, metrics={"top1": 20.0})
+    with pytest.raises(UsageError, match=r"seed 3 of tiny/ghost is pinned with another result; .* --replace"):
+        pin([finished])
+    assert files(repository) == before
+    pin([finished], replace=True)
+    assert seeds()["3"].metrics == {"top1": 20.0} and load_checkpoint(REF)[1].sha256 == seeds()["3"].sha256
+
+
+def test_released_weights_are_superseded_and_never_overwritten(
+    repository: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin([finished])
+    before = files(repository)
+    monkeypatch.setattr(
+        pinning, "release_tag", lambda ref: "papers/ghostnet=ghost-tiny-3@v1.0.0" if ref == REF else None
+    )
+    make_run(repository, weights=1)
+    with pytest.raises(UsageError, match=r"released as papers/ghostnet=ghost-tiny-3@v1.0.0.*`ghost-tiny-3-v2`"):
+        pin([finished], replace=True)
+    assert files(repository) == before
+    paper = repository / "papers/ghostnet/paper.yaml"
+    paper.write_text(paper.read_text().replace("- ghost-tiny-3\n", "- ghost-tiny-3\n- ghost-tiny-3-v2\n"))
+    (card,) = pin([finished], replace=True).checkpoints
+    assert (card.name, card.supersedes) == ("ghost-tiny-3-v2", "ghost-tiny-3")
+    kept = {name: content for name, content in files(repository).items() if name in before and name != "tiny.json"}
+    assert kept == {name: content for name, content in before.items() if name != "tiny.json"}
+
+
+def test_a_chain_is_pinned_with_its_ancestors_and_by_their_weights(repository: Path, finished: Path) -> None:
+    tuned = make_run(repository, "tuned", start=finished, weights=2)
+    with pytest.raises(PapertrailError, match="seed 3 of `ghost` is not pinned; pin its ancestors first"):
+        pin([tuned])
+    pin([tuned, finished])
+    assert seeds("tuned")["3"].start is not None
+    make_run(repository, weights=1)
+    with pytest.raises(PapertrailError, match="other weights of `ghost` than are pinned now"):
+        pin([make_run(repository, "tuned", start=finished, weights=3)], replace=True)
+    assert pin([finished], replace=True).refused == (
+        "tuned: seed 3 of `tuned` goes on from other weights of `ghost` than are pinned now",
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"code": "a" * 40 + "-dirty"}, "no commit holds"),
+        ({"code": "unknown"}, "no commit holds"),
+        ({"code": "c" * 40}, "not in this history"),
         ({"sha256": "f" * 64}, "its SHA-256 is"),
         ({"args": {"width": 0.125}}, "has the shape"),
-        ({"model": "ghost_vgg17"}, "no model `ghost_vgg17`; there are"),
-        ({"data_hash": "short"}, "data_hash"),
-        ({"invented": 1}, "invented: unknown key"),
+        ({"environment": "short"}, "environment"),
+        ({"curves": [{"epoch": 1.0}, {"epoch": "two"}]}, "curves"),
     ],
 )
 def test_a_run_that_cannot_be_trusted_is_refused_and_nothing_is_left(
-    repository: Path, tmp_path: Path, changes: dict[str, object], message: str
+    repository: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(PapertrailError, match=message):
-        pin(make_run(tmp_path / "bad", **changes))
-    assert files(repository) == []
-    assert "artifacts" not in (repository / "papers/ghostnet/dvc.yaml").read_text()
+        pin([make_run(repository, **changes)])
+    assert files(repository) == {}
+
+
+def test_a_run_under_another_plan_than_params_yaml_states_is_refused_by_name(
+    repository: Path, finished: Path, change: Change
+) -> None:
+    change("recipe", "optimiser", "lr", to=0.2)
+    with pytest.raises(PapertrailError, match=r"`chain\.ghost\.recipe\.optimiser\.lr` is 0.1, params.yaml states 0.2"):
+        pin([finished])
+    change("arms", to={"other": {"builder": "vgg16"}})
+    with pytest.raises(PapertrailError, match=r"params\.yaml has no arm `ghost`"):
+        pin([finished])
+
+
+def test_seeds_of_two_plans_do_not_stand_side_by_side(repository: Path, finished: Path, change: Change) -> None:
+    make_run(repository, seed=4)
+    pin([finished.parent.parent])
+    change("recipe", "batch_size", to=16)
+    with pytest.raises(UsageError, match="seeds 4 are pinned under another plan; pin every seed of the arm at once"):
+        pin([make_run(repository)], replace=True)
+    make_run(repository, seed=4)
+    assert len(pin([finished.parent.parent], replace=True).seeds) == 2
+
+
+def test_a_run_that_was_not_evaluated_is_refused(repository: Path, finished: Path) -> None:
+    (finished.parent.parent / "metrics.json").unlink()
+    with pytest.raises(PapertrailError, match="no metrics of seed 3; evaluate the arm first"):
+        pin([finished])
 
 
 def test_a_run_whose_weights_are_a_pickle_is_refused(repository: Path, finished: Path) -> None:
-    weights = finished / "weights.safetensors"
-    torch.save({"x": torch.zeros(1)}, weights)
+    torch.save({"x": torch.zeros(1)}, finished / "weights.safetensors")
     with pytest.raises(PapertrailError, match=r"weights\.safetensors: this is a pickle"):
-        pin(finished)
+        pin([finished])
 
 
-@pytest.mark.parametrize("place", ["dvc.yaml", "ghost-tiny-3.safetensors", "ghost-tiny-3.json"])
+def test_a_folder_without_a_run_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished run"):
+        pin([tmp_path])
+
+
+@pytest.mark.parametrize("place", ["tiny.json", "ghost-tiny-3.safetensors", "ghost-tiny-3.json"])
 def test_a_disk_that_fills_up_leaves_nothing(
     repository: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -94,41 +169,18 @@ def test_a_disk_that_fills_up_leaves_nothing(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flushed(descriptor)
 
-    before = (repository / "papers/ghostnet/dvc.yaml").read_bytes()
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PapertrailError, match="No space left on device"):
-        pin(finished)
-    assert "ghost-tiny-3.json" not in files(repository), "a card says that everything else is there"
-    monkeypatch.undo()
-    if place == "ghost-tiny-3.safetensors":
-        assert files(repository) == [] and (repository / "papers/ghostnet/dvc.yaml").read_bytes() == before
+    with pytest.raises(PapertrailError, match=rf"{place}: cannot be written \(No space left"):
+        pin([finished])
+    # A checkpoint without its record is one that `verify` refuses; a record without its weights cannot be.
+    assert "tiny.json" not in files(repository)
 
 
-def test_a_read_only_folder_is_named_and_left_alone(
-    repository: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read_only(**_: object) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr(tempfile, "mkstemp", read_only)
-    with pytest.raises(PapertrailError, match=r"ghost-tiny-3\.json: cannot be written \(Read-only file system\)"):
-        pin(finished)
-    assert files(repository) == []
-
-
-def test_weights_too_large_for_git_go_behind_the_remote(
-    repository: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    card = pin(finished)
-    assert advice(card)[-1] == "git tag 'papers/ghostnet=ghost-tiny-3@v1.0.0'"
-    assert advice(card)[0].startswith("git add papers/ghostnet/checkpoints/ghost-tiny-3.safetensors ")
-    large = advice(card.model_copy(update={"bytes": 5 * 1024 * 1024 + 1}))
-    assert large[0] == "dvc add papers/ghostnet/checkpoints/ghost-tiny-3.safetensors  # 5.2 MB: too large for git"
-    assert "ghost-tiny-3.safetensors.dvc" in large[2]
-
-
-def test_a_folder_without_a_run_and_a_bad_name_are_wrong_usage(repository: Path, finished: Path) -> None:
-    with pytest.raises(UsageError, match="no finished run"):
-        pin(repository)
-    with pytest.raises(UsageError, match="no checkpoint name"):
-        pin(finished, "Ghost_1")
+def test_the_pinned_plan_is_the_one_that_was_run(repository: Path, finished: Path) -> None:
+    pin([finished])
+    records = read_records("ghostnet", "tiny")
+    assert records is not None
+    plan = read_json(finished / "run.json")["plan"]
+    assert records.arms["ghost"].plan == {key: plan[key] for key in records.arms["ghost"].plan}
+    stated = read_yaml(repository / "papers/ghostnet/params.yaml")["tiny"]["recipe"]
+    assert records.arms["ghost"].plan["chain"][0]["recipe"]["batch_size"] == stated["batch_size"]

@@ -3,76 +3,89 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
-from papers.ghostnet import MODELS
 from shared import datasets
-from shared.checkpoints.evaluate import accuracy
+from shared.checkpoints import verify as verifying
 from shared.checkpoints.pin import pin
 from shared.checkpoints.verify import verify
 from shared.datasets import mnist5k
-from shared.datasets.augment import Augment
 from shared.errors import UsageError
+from shared.files import write_text
+from shared.training import protocol, run
+from shared.training.arms import evaluate_arm, train_arm
+from shared.training.classification import ClassificationRecipe
+from shared.training.tasks import task_of
 from shared.weights.card import read_card, seal
+from shared.weights.records import read_records, records_file, sealed
 
-from .conftest import ARGS, REF, make_run
+from .conftest import COMMIT, RECIPE, REF, Change, make_run, network_of
 
 
 def results(ref: str | None) -> dict[str, str]:
     return {check.check: check.result for check in verify(ref)}
 
 
-def test_verify_checks_everything(repository: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = MODELS["ghost_vgg16"](**ARGS, classes=10, in_channels=1)
-    metrics = {"top1": accuracy(model, "mnist5k", Augment()), "top5": 50.0, "loss": 2.3}
-    pin(make_run(tmp_path / "run", data_hash=datasets.fingerprint("mnist5k"), metrics=metrics))
-    assert results(REF) == dict.fromkeys(["card", "hash", "digest", "load", "counts", "logits", "metric"], "ok")
+def measured(run: Path) -> dict[str, float]:
+    recipe = ClassificationRecipe.model_validate(RECIPE)
+    return task_of(recipe).measure(network_of(run), recipe, "mnist5k")
+
+
+CHECKS = ["card", "hash", "digest", "load", "counts", "logits", "record", "metric"]
+
+
+def test_verify_checks_everything(repository: Path, finished: Path) -> None:
+    metrics = measured(finished)
+    pin([make_run(repository, metrics=metrics)])
+    assert results(REF) == dict.fromkeys(CHECKS, "ok")
+    assert results(None) == dict.fromkeys([*CHECKS, "seal", "plan", "commit"], "ok")
     metrics["top1"] += 0.3
-    pin(make_run(tmp_path / "run", seed=4, data_hash=datasets.fingerprint("mnist5k"), metrics=metrics))
-    assert results("ghostnet/ghost-tiny-4")["metric"] == "failed", "three digits of a thousand"
+    pin([make_run(repository, metrics=metrics)], replace=True)
+    assert results(REF)["metric"] == "failed", "three digits of a thousand"
 
 
-def test_verify_says_what_data_it_lacks(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PAPERTRAIL_DATA", str(tmp_path))
-    missing = {"missing": ["mnist_5k.csv.gz"]}
-    monkeypatch.setattr(datasets, "describe", lambda name: missing)
-    pin(make_run(tmp_path / "run", data_hash=datasets.fingerprint("mnist5k")))
+def test_verify_says_what_data_it_lacks(repository: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "describe", lambda name: {"missing": ["mnist_5k.csv.gz"]})
+    pin([finished])
     *_, metric = verify(REF)
     assert (metric.result, metric.check) == ("skipped", "metric") and "data not here (mnist_5k.csv.gz)" in metric.detail
 
 
 def test_damaged_data_fail_and_are_not_skipped(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged = tmp_path / "mnist_5k.csv.gz"
-    content = bytearray(mnist5k.path().read_bytes())
+    content = bytearray(mnist5k.path(datasets.spec("mnist5k")).read_bytes())
     content[1000] ^= 1
     damaged.write_bytes(content)
-    monkeypatch.setattr(mnist5k, "path", lambda: damaged)
-    pin(make_run(tmp_path / "run", data_hash=datasets.fingerprint("mnist5k")))
+    pin([finished])
+    monkeypatch.setattr(mnist5k, "path", lambda spec: damaged)
     *_, metric = verify(REF)
     assert metric.result == "failed" and str(damaged) in metric.detail
 
 
-def test_one_damaged_checkpoint_does_not_hide_the_others(repository: Path, tmp_path: Path) -> None:
-    for seed in (1, 2, 3, 4):
-        pin(make_run(tmp_path / "run", seed=seed))
+def test_one_damaged_checkpoint_does_not_hide_the_others(repository: Path, change: Change) -> None:
+    paper = repository / "papers/ghostnet/paper.yaml"
+    names = [f"ghost-tiny-{seed}" for seed in (3, 4, 5, 6)]
+    paper.write_text(paper.read_text().replace("- ghost-tiny-3\n", "".join(f"- {name}\n" for name in names)))
+    change("repeats", to=4)
+    for seed in (3, 4, 5, 6):
+        pin([make_run(repository, seed=seed)])
     folder = repository / "papers/ghostnet/checkpoints"
-    weights = folder / "ghost-tiny-1.safetensors"
+    weights = folder / "ghost-tiny-3.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    (folder / "ghost-tiny-2.json").write_text("{}")
-    (folder / "ghost-tiny-3.json").unlink()
-    checks = list(verify())
+    (folder / "ghost-tiny-4.json").write_text("{}")
+    (folder / "ghost-tiny-5.json").unlink()
+    checks = [check for check in verify() if "records" not in check.checkpoint]
     failed = {check.checkpoint[-1]: check for check in checks if check.result == "failed" and check.check != "metric"}
-    assert {number: check.check for number, check in failed.items()} == {"1": "hash", "2": "card", "3": "card"}
-    assert "ghost-tiny-1.safetensors" in failed["1"].detail and "ghost-tiny-3.json: no such file" in failed["3"].detail
-    assert [check.result for check in checks if check.checkpoint[-1] == "4"][:6] == ["ok"] * 6
+    assert {number: check.check for number, check in failed.items()} == {"3": "hash", "4": "card", "5": "card"}
+    assert "ghost-tiny-3.safetensors" in failed["3"].detail and "ghost-tiny-5.json: no such file" in failed["5"].detail
+    whole = {check.check: check.result for check in checks if check.checkpoint[-1] == "6" and check.check != "metric"}
+    assert set(whole.values()) == {"ok"}
 
 
 def test_counts_and_logits_are_checked_against_the_card(repository: Path, finished: Path) -> None:
-    pin(finished)
+    pin([finished])
     path = repository / "papers/ghostnet/checkpoints/ghost-tiny-3.json"
     card = read_card(path)
     logits = [list(row) for row in card.golden.logits]
@@ -84,6 +97,71 @@ def test_counts_and_logits_are_checked_against_the_card(repository: Path, finish
 
 
 def test_an_unknown_checkpoint_lists_those_there_are(repository: Path, finished: Path) -> None:
-    pin(finished)
+    pin([finished])
     with pytest.raises(UsageError, match="no checkpoint `ghostnet/other`; there are ghostnet/ghost-tiny-3"):
         list(verify("ghostnet/other"))
+
+
+def test_weights_must_be_those_of_the_record(repository: Path, finished: Path) -> None:
+    pin([finished])
+    records = read_records("ghostnet", "tiny")
+    assert records is not None
+    run = records.arms["ghost"].seeds["3"].model_copy(update={"sha256": "f" * 64})
+    arm = records.arms["ghost"].model_copy(update={"seeds": {"3": run}})
+    write_text(records_file("ghostnet", "tiny"), sealed(records.model_copy(update={"arms": {"ghost": arm}})))
+    assert results(REF)["record"] == "failed"
+
+
+def test_records_are_held_to_their_seal_their_plan_and_their_commit(
+    repository: Path, finished: Path, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin([finished])
+    change("recipe", "epochs", to=2)
+    assert results(None)["plan"] == "failed"
+    monkeypatch.setattr(verifying, "commits", lambda: frozenset())
+    assert results(None)["commit"] == "failed"
+    monkeypatch.setattr(verifying, "commits", lambda: None)
+    assert results(None)["commit"] == "skipped"
+    path = records_file("ghostnet", "tiny")
+    path.write_text(path.read_text().replace('"top1": 10.0', '"top1": 90.0'))
+    assert results(None)["seal"] == "failed"
+
+
+def test_a_run_made_again_is_equal_to_the_bit_or_close_by_metric(
+    repository: Path, finished: Path, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = pin([finished]) and read_records("ghostnet", "tiny")
+    assert records is not None
+    found = {"sha256": records.arms["ghost"].seeds["3"].sha256, "device": "CPU", "metrics": {"top1": 10.0}}
+    monkeypatch.setattr(verifying, "again", lambda *what: found)
+    for ref in ("ghostnet/tiny/ghost/3", REF):
+        (check,) = verify(ref, rerun=True)
+        assert (check.result, check.checkpoint) == ("ok", "ghostnet/tiny/ghost/3") and "to the bit" in check.detail
+    for top1, result in ((10.9, "ok"), (11.1, "failed")):
+        found |= {"sha256": "e" * 64, "metrics": {"top1": top1}}
+        (check,) = verify(REF, rerun=True)
+        assert check.result == result and "by metric" in check.detail
+    change("recipe", "epochs", to=2)
+    (check,) = verify(REF, rerun=True)
+    assert check.result == "failed" and "states another plan now" in check.detail
+    for nothing, message in ((None, "give SLUG/PROTOCOL/ARM/SEED"), ("ghostnet/tiny/ghost/9", "no such record")):
+        with pytest.raises(UsageError, match=message):
+            list(verify(nothing, rerun=True))
+
+
+def test_from_training_to_a_record_that_the_same_run_gives_again(
+    repository: Path, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (protocol, run):
+        monkeypatch.setattr(module, "ROOT", repository)
+    monkeypatch.setattr(run, "git_commit", lambda: COMMIT)
+    change("recipe", "batch_size", to=500)
+    change("repeats", to=1)
+    for arm in ("ghost", "tuned"):
+        train_arm("ghostnet", "tiny", arm)
+        evaluate_arm("ghostnet", "tiny", arm)
+    found = pin([repository / "papers/ghostnet/runs/tiny" / arm for arm in ("ghost", "tuned")])
+    assert found.seeds == ("ghostnet/tiny/ghost/3", "ghostnet/tiny/tuned/3") and found.refused == ()
+    assert set(results(None).values()) == {"ok"}
+    (check,) = verify("ghostnet/tiny/tuned/3", rerun=True)
+    assert check.result == "ok" and "to the bit" in check.detail
