@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import jupytext
 import nbformat
 import pytest
 import torch
+import yaml
 from ruamel.yaml import YAML
 
-from shared.builders import build, models
-from shared.checkpoints import cards
-from shared.compression.continued import fast_check as compression_check
-from shared.detection.standin import fast_check as detection_check
+from shared import datasets
+from shared.builders import build, find_model, models
+from shared.checkpoints import cards, protocols_recorded, read_records
+from shared.checkpoints.history import commits
+from shared.checkpoints.records import broken, unlike
+from shared.compression.continued import untrained
 from shared.files import ROOT
 from shared.ledger import VERDICTS, judge
 from shared.ledger.render import stale
@@ -23,21 +30,28 @@ from shared.notebook import source
 from shared.paper import load_paper, papers
 from shared.scaffold import placeholders
 from shared.sync import sync
-from shared.training.recipe import load_protocols
-from shared.training.run import fast_check
+from shared.training.protocol import Protocol, load_protocols
+from shared.training.run import run_of
 
 FILES = (
-    "README.md", "__init__.py", "checkpoints", "claims.yaml", "dvc.yaml", "figures.py", "paper.yaml", "params.yaml",
+    "README.md", "__init__.py", "checkpoints", "claims.yaml", "dvc.yaml", "figures.py", "ledger.md", "paper.yaml",
+    "params.yaml",
 )  # fmt: skip
-ARMS = [
-    (slug, protocol, arm)
-    for slug in papers()
-    for protocol, spec in load_protocols(ROOT / "papers" / slug / "params.yaml").items()
-    for arm in spec.arms
-    # An arm that continues others makes their steps on the way.
-    if spec.arms[arm].of is None or arm not in {other.of for other in spec.arms.values()}
-]
+NARROW = 0.25  # of the width, where a builder takes one: two steps show whether a recipe runs, not what it costs
 every_paper = pytest.mark.parametrize("slug", papers())
+
+
+def distinct_recipes() -> list[tuple[str, str, str]]:
+    """One arm for each recipe that differs, or that follows another way of pruning."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for slug in papers():
+        for name, protocol in load_protocols(ROOT / "papers" / slug / "params.yaml").items():
+            for arm, stated in protocol.arms.items():
+                if stated.prune is None:
+                    chain = [protocol.arms[one].prune for one in protocol.lineage(arm)]
+                    rules = sorted({(prune.by, prune.shapes) for prune in chain if prune is not None})
+                    found.setdefault(repr((rules, protocol.recipe_of(arm).model_dump())), (slug, name, arm))
+    return list(found.values())
 
 
 def folder(slug: str) -> Path:
@@ -68,10 +82,17 @@ def test_every_model_builds_and_has_defaults(slug: str) -> None:
 
 
 @every_paper
+@pytest.mark.parametrize(("table", "key"), [("METHODS", "name"), ("PRUNERS", "by")])
+def test_methods_and_rules_of_pruning_are_found_under_their_own_names(slug: str, table: str, key: str) -> None:
+    for name, made in getattr(importlib.import_module(f"papers.{slug}"), table, {}).items():
+        assert name in get_args(get_type_hints(made)[key])
+
+
+@every_paper
 def test_every_claim_has_a_verdict_and_what_is_not_exact_has_a_reason(slug: str) -> None:
     for entry in judge(slug):
         assert entry.verdict in VERDICTS
-        assert entry.verdict in ("exact", "within") or entry.reason, entry.id
+        assert entry.verdict in ("exact", "within", "consistent") or entry.reason, entry.id
 
 
 @every_paper
@@ -84,12 +105,25 @@ def test_the_deps_of_every_stage_equal_the_imports() -> None:
 
 
 @every_paper
-def test_the_main_job_is_a_stage_that_needs_every_embedded_arm_and_no_other(slug: str) -> None:
-    stage = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"][f"papers/{slug}"]
-    metrics = {dep for dep in stage["deps"] if dep.endswith("metrics.json")}
-    mini = load_protocols(folder(slug) / "params.yaml")["mini"]
-    assert metrics == {f"papers/{slug}/runs/mini/{arm}/metrics.json" for arm in mini.arms}
-    assert f"notebooks/{slug}.ipynb" in stage["deps"]
+def test_no_anchor_of_params_yaml_crosses_a_protocol(slug: str) -> None:
+    """DVC writes the file anew when it sets a parameter: what two protocols share would change in both."""
+    first: dict[int, str] = {}
+    crossing: dict[str, int] = {}
+    for name, protocol in yaml.compose((folder(slug) / "params.yaml").read_text(), yaml.SafeLoader).value:
+        for node in nodes(protocol):
+            owner = first.setdefault(id(node), name.value)
+            if owner != name.value:
+                crossing.setdefault(f"`{name.value}` has what `{owner}` states in this line:", node.start_mark.line + 1)
+    assert crossing == {}
+
+
+def nodes(node: yaml.Node) -> Iterator[yaml.Node]:
+    """A node of a YAML file and all below it; an alias is the very node that it names."""
+    yield node
+    children = node.value if isinstance(node, yaml.CollectionNode) else []
+    for child in children:
+        for one in child if isinstance(child, tuple) else (child,):
+            yield from nodes(one)
 
 
 @every_paper
@@ -110,15 +144,123 @@ def test_the_notebook_is_the_executed_source_without_errors(slug: str) -> None:
 
 
 @every_paper
+def test_every_exhibit_that_is_made_has_its_section_in_the_papers_order(slug: str) -> None:
+    cells = jupytext.read(folder(slug) / "figures.py").cells
+    heads = [
+        line for cell in cells if cell.cell_type == "markdown" for line in re.findall(r"^## (.+)", cell.source, re.M)
+    ]
+    sections = [head.partition(":")[0] for head in heads if head.startswith(("Table", "Figure"))]
+    assert sections == [one.name for one in load_paper(slug).exhibits if one.made != "no"]
+    assert heads[-1] == "What we learned"
+
+
+@every_paper
+def test_every_claim_of_a_table_or_figure_belongs_to_an_exhibit(slug: str) -> None:
+    exhibits = load_paper(slug).exhibits
+    places = {place for entry in judge(slug) for place in entry.places if place.startswith(("Table", "Figure"))}
+    assert [place for place in places if sum(one.holds(place) for one in exhibits) != 1] == []
+
+
+@every_paper
+def test_no_bullet_of_the_notebook_is_long(slug: str) -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / f"{slug}.ipynb", as_version=4)
+    shown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    shown += [output.data.get("text/markdown", "") for cell in notebook.cells if cell.cell_type == "code"
+              for output in cell.outputs if output.output_type == "display_data"]  # fmt: skip
+    bullets = [line for text in shown for line in text.splitlines() if re.match(r"- |\d+\. ", line)]
+    assert [line for line in bullets if len(line) > 310] == []
+
+
+@every_paper
+def test_the_verdict_sentence_was_written_for_the_verdicts_of_today(slug: str) -> None:
+    found = {entry.id: entry.verdict for entry in judge(slug)}
+    main = load_paper(slug).main
+    assert {identity: found[identity] for identity in main} == main, "read the sentence again, and write it anew"
+
+
+@every_paper
+def test_the_page_is_one_page_and_its_code_runs(slug: str) -> None:
+    page = (folder(slug) / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    assert len(page.splitlines()) < 110 and len(code.splitlines()) <= 8
+    exec(compile(code, f"papers/{slug}/README.md", "exec"), {})
+
+
+@every_paper
 def test_the_notebook_reads_and_never_trains(slug: str) -> None:
     code = jupytext.read(folder(slug) / "figures.py").cells
     text = "\n".join(cell.source for cell in code if cell.cell_type == "code")
     assert not re.search(r"shared\.training\.run|pytorch_lightning|\.backward\(|optim\.", text)
 
 
-@pytest.mark.parametrize(("slug", "protocol", "arm"), ARMS)
-def test_every_recipe_runs_two_steps(slug: str, protocol: str, arm: str) -> None:
-    module = load_protocols(folder(slug) / "params.yaml")[protocol].module(arm)
-    {"training": fast_check, "detection": detection_check, "compression": compression_check}[module](
-        slug, protocol, arm
-    )
+@every_paper
+def test_every_arm_begins_with_a_network_that_builds(slug: str) -> None:
+    origins = {
+        (origin.builder, tuple(origin.args.items()), datasets.spec(protocol.data).shape[0])
+        for protocol in load_protocols(folder(slug) / "params.yaml").values()
+        for origin in map(protocol.origin, protocol.arms)
+        if origin.builder in importlib.import_module(f"papers.{slug}").MODELS
+    }
+    for builder, args, channels in origins:
+        with torch.device("meta"):
+            build(slug, builder, dict(args), 10, channels)
+
+
+def narrowed(slug: str, protocol: Protocol, arm: str) -> Protocol:
+    """The protocol with the first network of the arm's chain at a small width, and with weights of no other run."""
+    first = protocol.lineage(arm)[0]
+    origin = protocol.arms[first]
+    args = {name: value for name, value in origin.args.items() if name != "checkpoint"}
+    if "width" in inspect.signature(find_model(slug, origin.builder).build).parameters:
+        args["width"] = min(NARROW, float(args.get("width", 1)))
+    return protocol.model_copy(update={"arms": protocol.arms | {first: origin.model_copy(update={"args": args})}})
+
+
+@pytest.mark.parametrize(("slug", "name", "arm"), distinct_recipes())
+def test_every_distinct_recipe_runs_two_steps(slug: str, name: str, arm: str) -> None:
+    protocol = narrowed(slug, load_protocols(folder(slug) / "params.yaml")[name], arm)
+    if protocol.arms[arm].of is None:
+        run_of(slug, name, protocol, arm, protocol.seed).two_steps()
+    else:
+        untrained(slug, name, protocol, arm).two_steps()
+
+
+@every_paper
+def test_every_record_is_of_what_params_yaml_states_and_of_ancestors_that_are_pinned(slug: str) -> None:
+    protocols = load_protocols(folder(slug) / "params.yaml")
+    for name in protocols_recorded(slug):
+        records = read_records(slug, name)
+        assert records is not None and name in protocols
+        for arm, record in records.arms.items():
+            assert unlike(record.plan, slug, name, protocols[name], arm) is None
+            assert {broken(records, protocols[name], arm, int(seed)) for seed in record.seeds} == {None}
+
+
+@every_paper
+def test_the_commit_of_every_record_is_in_this_history_or_marked_as_lost(slug: str) -> None:
+    history = commits()
+    if history is None:
+        pytest.skip("no git here, or a shallow clone: `git fetch --unshallow` brings the history")
+    for name in protocols_recorded(slug):
+        records = read_records(slug, name)
+        assert records is not None
+        for arm, record in records.arms.items():
+            for seed, run in record.seeds.items():
+                assert run.lost == (run.code not in history), f"{name}/{arm}, seed {seed}"
+
+
+@every_paper
+def test_weights_are_kept_for_the_names_in_paper_yaml_alone_and_are_small(slug: str) -> None:
+    kept = {f"{name}.{kind}" for name in load_paper(slug).keep for kind in ("json", "safetensors")}
+    files = [path for path in (folder(slug) / "checkpoints").iterdir() if path.name != ".gitkeep"]
+    assert {path.name for path in files} == kept
+    assert sum(path.stat().st_size for path in files) <= 2.5e6
+    for card in cards(slug):
+        records = read_records(slug, card.protocol)
+        assert records is not None and records.arms[card.arm].seeds[str(card.seed)].sha256 == card.sha256
+
+
+def test_the_repository_stays_small() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    sizes = [(ROOT / name).stat().st_size for name in tracked.split("\0") if name and (ROOT / name).is_file()]
+    assert sum(sizes) < 25e6

@@ -1,12 +1,11 @@
 """Independent weights: the ResNet-20, -32, -44 and -56 for CIFAR-10 that Yerlan Idelbayev published (akamaster).
 
 `python -m papers.rethinking_pruning.upstream` looks for them in the folder `weights` that PAPERTRAIL_DATA holds,
-evaluates them on the images that are at hand, and writes upstream.json. They were trained on the original images.
+evaluates them on the test images of CIFAR-10, and writes upstream.json.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 import tempfile
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 
 from shared import datasets
 from shared.builders import build
+from shared.checkpoints.accuracy import accuracy
 from shared.checkpoints.convert import convert
-from shared.checkpoints.evaluate import BATCH, accuracy
 from shared.datasets.augment import Augment
 from shared.datasets.find import data_root
 from shared.errors import DataError, PapertrailError, exit_status
@@ -34,7 +33,7 @@ FILES = {
     "resnet56": ("cifar10-resnet56-4bfd9763.th", "4bfd97631478d6b638d2764fd2baff3edb1d7d82252d54439343b6596b9b5367"),
 }
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what these networks were trained with
-LOSSLESS = "cifar10-lossless1k.parquet"  # the first 1,000 training images as they were published
+DATA = "cifar10"
 OUT = Path(__file__).with_name("upstream.json")
 
 WHOLE = {"conv1": "stem.0", "bn1": "stem.1", "linear": "classifier"}
@@ -105,39 +104,16 @@ def published(model: str, folder: Path) -> nn.Module:
     return network.eval()
 
 
-def lossless(file: Path) -> tuple[Tensor, Tensor]:
-    """Images (1000, 3, 32, 32) from 0 to 1 and labels of the original training images that `file` holds."""
-    import numpy as np
-    import pyarrow.parquet
-    from PIL import Image
-
-    rows = pyarrow.parquet.read_table(file).sort_by("index")
-    images = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in rows["image"].to_pylist()]
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255, torch.tensor(rows["label"].to_pylist())
-
-
-@torch.inference_mode()
-def right(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Top-1 accuracy in percent of images from 0 to 1."""
-    plain = Renormalised(network, (0.0,) * 3, (1.0,) * 3)
-    found = torch.cat([plain(batch).argmax(1) for batch in images.split(BATCH)])
-    return 100 * float((found == labels).float().mean())
-
-
 def evaluate() -> dict[str, dict[str, Any]]:
-    """Accuracies in percent of every published network: JPEG test images, and original training images."""
+    """The accuracy of every published network on the test images, in percent."""
     root = data_root()
     if root is None:
         raise DataError("PAPERTRAIL_DATA is not set; it names the folder that holds `weights`")
-    spec = datasets.spec("cifar10_jpeg")
-    originals = lossless(root / LOSSLESS) if (root / LOSSLESS).is_file() else None
+    spec = datasets.spec(DATA)
     found: dict[str, dict[str, Any]] = {}
     for model, (_, sha256) in FILES.items():
-        network = published(model, root / "weights")
-        jpeg = accuracy(Renormalised(network, spec.mean, spec.std), spec.name, Augment())
-        found[model] = {"sha256": sha256, "cifar10_jpeg test": round(jpeg, 2)}
-        if originals is not None:
-            found[model]["original training images 0 to 999"] = round(right(network, *originals), 2)
+        network = Renormalised(published(model, root / "weights"), spec.mean, spec.std)
+        found[model] = {"sha256": sha256, "top1": round(accuracy(network, DATA, Augment()), 2)}
     return found
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from shared import files
 from shared.errors import PapertrailError
-from shared.files import atomic_write, read_json, read_yaml, write_json, write_text
+from shared.files import atomic_write, git_commit, read_json, read_yaml, write_json, write_text
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -53,3 +55,19 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             read(broken)
         with pytest.raises(PapertrailError, match="missing: no such file"):
             read(tmp_path / "missing")
+
+
+def test_a_commit_is_dirty_when_sources_are_not_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    assert git_commit() == "unknown"
+    (tmp_path / "one.py").write_text("1")
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "one", "--no-verify"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    clean = git_commit()
+    assert len(clean) == 40
+    (tmp_path / "notes.md").write_text("no source")
+    assert git_commit() == clean
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "new.py").write_text("2")
+    assert git_commit() == f"{clean}-dirty"

@@ -14,8 +14,8 @@ from papers.rethinking_pruning.model import REGRESSION_2X, RULES
 from shared.baselines.resnet import ResNet
 from shared.baselines.resnet_cifar import CifarResNet
 from shared.layers.select import ChannelSelect
-from shared.layers.widths import widths_of
 from shared.measure import Count, count
+from tests.shared.compression.networks import widths_of
 
 
 @functools.cache
