@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
@@ -27,6 +28,8 @@ from shared.weights.records import identity
 
 Kind = Literal["train", "prune", "continue", "evaluate"]
 EMBEDDED = "mini"  # the protocol of the main job
+# Git has it, and DVC is not to take it away before a stage that may fail.
+IN_GIT = {"cache": False, "persist": True}
 HEAD = "# Written by `papertrail sync`; changes made here are lost.\n"
 ROOT_HEAD = HEAD + "# `dvc repro papers/<slug>` is a paper's main job: its runs of `mini`, notebook and verdicts.\n"
 PAPER_HEAD = HEAD + "# One protocol's runs, in order: `dvc repro papers/{slug}/dvc.yaml:evaluate-<protocol>`.\n"
@@ -41,11 +44,15 @@ def sync(*, check: bool = False) -> list[str]:
     wanted = {"dvc.yaml": _text(ROOT_HEAD, {"stages": dict(map(_main_job, papers()))})}
     wanted |= {f"papers/{slug}/dvc.yaml": _text(PAPER_HEAD.format(slug=slug), _pipeline(slug)) for slug in papers()}
     wanted |= {f"data/{name}/dvc.yaml": _text(HEAD, {"stages": {"data": _data(name)}}) for name in datasets.names()}
-    stale = [name for name, text in wanted.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
+    stale = [name for name, text in wanted.items() if _found(ROOT / name) != text]
     if not check:
         for name in stale:
             write_text(ROOT / name, wanted[name])
     return stale
+
+
+def _found(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _main_job(slug: str) -> tuple[str, dict[str, Any]]:
@@ -57,7 +64,7 @@ def _main_job(slug: str) -> tuple[str, dict[str, Any]]:
             f"notebooks/{slug}.ipynb",
             *_evidence(slug),
         ],
-        "outs": [{f"{folder}/verdicts.json": {"cache": False}}],
+        "outs": [{f"{folder}/verdicts.json": dict(IN_GIT)}],
     }
 
 
@@ -71,7 +78,7 @@ def _pipeline(slug: str) -> dict[str, Any]:
         "wdir": "../..",
         "cmd": f"python -m shared.notebook {folder}",
         "deps": [*_code(slug, "shared.notebook", f"papers.{slug}.figures"), *_evidence(slug)],
-        "outs": [{name: {"cache": False}} for name in (f"notebooks/{slug}.ipynb", *_pictures(slug))],
+        "outs": [{name: dict(IN_GIT)} for name in (f"notebooks/{slug}.ipynb", *_pictures(slug))],
     }
     kept = {name: {"path": f"checkpoints/{name}.safetensors", "type": "model"} for name in load_paper(slug).keep}
     return {"stages": stages} | ({"artifacts": kept} if kept else {})
@@ -103,8 +110,9 @@ def _stage(slug: str, protocol: Protocol, arms: list[str], kind: Kind) -> dict[s
     folder, run = f"papers/{slug}", f"papers/{slug}/runs/${{item.protocol}}/${{key}}"
     action: Action = "train" if kind == "continue" else kind
     code = imported({start for arm in arms for start in starts(slug, protocol, arm, action)})
-    deps = [*code, "requirements.lock", "data/${item.data}/set.yaml", "data/${item.data}/verified.json"]
-    if kind in ("train", "continue"):
+    locks = ["requirements.lock", "mmcv.lock"]
+    deps = [*code, *locks, "data/${item.data}/set.yaml", "data/${item.data}/verified.json"]
+    if kind != "prune":  # a detector's builder reads its backbone also where it is measured
         deps += sorted({file for arm in arms for file in _weights(protocol, arm)})
     if kind in ("prune", "continue"):
         deps.append(f"{folder}/runs/${{item.protocol}}/${{item.of}}/seeds")
