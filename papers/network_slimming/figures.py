@@ -198,7 +198,7 @@ for axes, near in zip(panels, (False, True), strict=True):
                  apart=1.2)  # fmt: skip
     axes.set(xlabel="channels pruned, %", ylabel="test error, %", xticks=SWEEP,
              title="the same, without what is only pruned" if near else report.scale("small"))  # fmt: skip
-panels[0].legend(loc="center left", bbox_to_anchor=(0.02, 0.5))
+panels[0].legend(loc="upper right", bbox_to_anchor=(1.0, 0.9))  # between what is only pruned and what is tuned
 plots.save_png(picture, report.folder / "error_vs_channels.png")
 plt.show()
 
