@@ -260,7 +260,7 @@ for entry in report.of("Later work"):
     named = re.fullmatch(r"later\.(.+)\.r(\d+)\.top1", entry.id)
     if named is None:
         continue  # an ordering of our own
-    share, setting = re.findall(r"(\d+) % of filters, (.+): top-1", entry.row)[0]
+    setting, share = re.findall(r"ResNet-34, (.+), (\d+) % of filters", entry.row)[0]
     line = lines.setdefault(named[1], ([], [], setting))
     line[0].append(int(share))
     line[1].append(float(entry.says.partition("±")[0]))
