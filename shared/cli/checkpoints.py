@@ -53,7 +53,12 @@ def verify(
     return verify(what, rerun=rerun)
 
 
-@command(app, show=lambda found: print_lines(found["tags"]))
+def _made(found: dict[str, list[str]]) -> None:
+    print_lines(found["tags"])
+    print(f"made {len(found['tags'])} tags here; `git push --tags` publishes them, `git tag -d TAG` takes one back")
+
+
+@command(app, show=_made)
 def release(version: Annotated[str, typer.Argument(help="Such as v1.0.0.")]) -> dict[str, list[str]]:
     """Make the tags that cite kept checkpoints, all in one go."""
     from shared.checkpoints.release import release

@@ -65,6 +65,8 @@ def verdict(slug: str, entries: Sequence[Entry]) -> str:
 def _scale(entry: Entry, protocols: Mapping[str, Protocol]) -> str:
     if entry.protocol is not None:
         return protocols[entry.protocol].what
+    if entry.check == "count" and "--tool" in entry.command:  # other numbers than those that a plain count gives
+        return f"the paper's network, by its tool's rules: `{entry.command}`"
     return {"count": "the paper's network, counted", "oracle": "the paper's network, in a test"}.get(entry.check, "")
 
 
