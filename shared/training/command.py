@@ -35,9 +35,7 @@ def perform(
     from shared.training import arms
     from shared.training.protocol import protocol_with
 
-    # Lightning's hints (workers for data already in memory, products to install) would bury the one line of a run.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    quiet()
     if action == "evaluate":
         arms.evaluate_arm(paper, protocol, arm, seed=seed)
         return
@@ -49,3 +47,9 @@ def perform(
         arms.fast_check(paper, protocol, arm)
     else:
         arms.train_arm(paper, protocol, arm, seed=seed)
+
+
+def quiet() -> None:
+    """Silence Lightning's hints: workers for data already in memory, products to install. They bury a run's line."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
