@@ -108,6 +108,7 @@ def not_attempted(slug: str, claim: Claim, check: MeasureCheck | QuoteCheck, pla
 
 
 def _train_command(slug: str, protocol: str, plan: Protocol, *arms: str) -> str:
-    """What trains one arm; or all of the protocol, when it takes others."""
-    alone = len(arms) == 1 and plan.arms[arms[0]].of is None
-    return f"papertrail train {slug} {protocol} {arms[0] if alone else '--all'}"
+    """What trains and evaluates one arm; or all of the protocol, when it takes others."""
+    if len(arms) == 1 and plan.arms[arms[0]].of is None:
+        return " && ".join(f"papertrail {verb} {slug} {protocol} {arms[0]}" for verb in ("train", "evaluate"))
+    return f"papertrail train {slug} {protocol} --all"

@@ -15,6 +15,8 @@ from shared.training.pruning import StatedPrune
 from shared.training.recipe import Hardware, Recipe, Shape
 from shared.training.tasks import DEFAULT, TASKS, task, task_of
 
+EMBEDDED = "mini"  # the protocol of the main job: it shows that everything runs, and decides nothing
+
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
