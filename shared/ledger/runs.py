@@ -90,7 +90,9 @@ def _in_the_papers_terms(
     if quantity in ("params_saved", "macs_saved"):
         origin = plan.origin(check.arm)
         classes = datasets.spec(plan.data).classes
-        whole = getattr(count_model(slug, origin.builder, origin.args, input_shape(plan), classes), check.metric)
+        whole = getattr(
+            count_model(slug, origin.builder, origin.args, input_shape(plan, check.arm), classes), check.metric
+        )
         return [100 * (1 - value / whole) for value in values]
     if quantity == "macs" and check.convention == "two operations":
         return [2 * value for value in values]
