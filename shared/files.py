@@ -17,6 +17,7 @@ import yaml
 from shared.errors import PapertrailError
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("requirements.lock", "mmcv.lock")  # mmcv is compiled against the torch of the other
 
 
 @contextlib.contextmanager
@@ -64,7 +65,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise PapertrailError(f"{path}: no such file") from error
     except ValueError as error:
-        raise PapertrailError(f"{path}: not valid JSON ({error}); restore it with `git checkout -- {path}`") from error
+        raise PapertrailError(
+            f"{path}: not valid JSON ({error}); restore it, or delete it and run what wrote it"
+        ) from error
 
 
 def read_yaml(path: Path) -> Any:
@@ -87,7 +90,7 @@ def git_commit() -> str:
     """The commit that is checked out: 40 hexadecimal digits, with "-dirty" when sources differ or are not in it."""
     try:
         commit = _git("rev-parse", "HEAD")
-        sources = ("*.py", "*/params.yaml", "requirements.lock")
+        sources = ("*.py", "*/params.yaml", *LOCKS)
         changed = _git("status", "--porcelain", "--untracked-files=all", "--", *sources)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
@@ -100,8 +103,8 @@ def slug_of(folder: str) -> str:
 
 
 def lock_hash() -> str:
-    """The SHA-256 of requirements.lock: which environment made a run."""
-    return sha256_file(ROOT / "requirements.lock")
+    """The SHA-256 over both locks: which environment made a run."""
+    return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in LOCKS)).hexdigest()
 
 
 def _git(*arguments: str) -> str:

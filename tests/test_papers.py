@@ -19,7 +19,6 @@ from ruamel.yaml import YAML
 
 from shared import datasets
 from shared.builders import build, find_model, models
-from shared.checkpoints import cards, protocols_recorded, read_records
 from shared.checkpoints.history import commits
 from shared.checkpoints.records import broken, unlike
 from shared.compression.continued import untrained
@@ -32,6 +31,8 @@ from shared.scaffold import placeholders
 from shared.sync import sync
 from shared.training.protocol import Protocol, load_protocols
 from shared.training.run import run_of
+from shared.weights.card import cards
+from shared.weights.records import protocols_recorded, read_records
 
 FILES = (
     "README.md", "__init__.py", "checkpoints", "claims.yaml", "dvc.yaml", "figures.py", "ledger.md", "paper.yaml",

@@ -52,7 +52,9 @@ def test_lightning_is_not_a_malicious_release() -> None:
     assert not {"torchvision", "mmdet", "mmcv"} & locked().keys()
 
 
-@pytest.mark.parametrize("module", ["shared.training.run", "shared.checkpoints", "shared.ledger", "papers.ghostnet"])
+@pytest.mark.parametrize(
+    "module", ["shared.training.run", "shared.checkpoints.pin", "shared.ledger", "papers.ghostnet"]
+)
 def test_the_core_needs_neither_detection_nor_notebooks_nor_dvc(module: str) -> None:
     heavy = "('mmdet', 'mmcv', 'IPython', 'jupyter_core', 'nbclient', 'dvc', 'pyarrow', 'kornia', 'timm', 'grimp')"
     program = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"

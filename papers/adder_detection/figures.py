@@ -110,7 +110,7 @@ def mini_points() -> list[plots.Point]:
         result, spec = report.result("mini", arm, "ap"), plan.arms[arm]
         if result is not None:
             built = {name: value for name, value in spec.args.items() if name != "checkpoint"}  # weights cost nothing
-            cost = count_model(SLUG, spec.builder, built, input_shape(plan), datasets.spec(plan.data).classes)
+            cost = count_model(SLUG, spec.builder, built, input_shape(plan, arm), datasets.spec(plan.data).classes)
             family = CONVOLUTIONS if arm == "conv" else SWITCHES["(B+N)"]
             energy, spread = float(cost.energy_mj), result.std or 0.0
             points.append(plots.Point(family, label, energy, result.mean, counted=True, spread=spread))

@@ -2,7 +2,8 @@
 
 The paper prunes the scales of batch normalisation, which every network here has behind (or, in the pre-activation
 networks, before) each layer that can become narrower. Its method, the penalty on those scales and their global
-threshold, is `scale_l1` of the recipe and `prune: {by: scale}` of an arm; this file is what it is applied to.
+threshold, is `method: {name: slimming}` of the recipe and `prune: {by: scale}` of an arm; this file is what it is
+applied to.
 
 `width` is a factor on every channel count, for machines that cannot train the paper's networks; `widths` are what a
 pruned network keeps, layer by layer.

@@ -150,7 +150,7 @@ def size_and_accuracy(protocol: str, arm: str) -> dict[str, ArmResult]:
     if spec.of is not None:
         numbers = {name: report.result(protocol, arm, name) for name in ("top1", "params", "macs")}
     else:
-        shape = input_shape(PROTOCOLS[protocol])
+        shape = input_shape(PROTOCOLS[protocol], arm)
         channels = {} if shape[0] == 3 else {"in_channels": shape[0]}
         cost = count_model(SLUG, spec.builder, {**spec.args, **channels}, shape, 10)
         sizes = {"params": ArmResult({0: float(cost.params)}), "macs": ArmResult({0: float(cost.macs)})}

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from shared import datasets
 from shared.builders import build
-from shared.checkpoints.accuracy import accuracy
 from shared.checkpoints.convert import convert
 from shared.datasets.augment import Augment
 from shared.datasets.find import data_root
 from shared.errors import DataError, PapertrailError, exit_status
 from shared.files import sha256_file, write_json
+from shared.training.accuracy import seen
 from shared.weights.storage import fill, load_weights
 
 SOURCE = "https://github.com/akamaster/pytorch_resnet_cifar10"
@@ -113,7 +113,7 @@ def evaluate() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for model, (_, sha256) in FILES.items():
         network = Renormalised(published(model, root / "weights"), spec.mean, spec.std)
-        found[model] = {"sha256": sha256, "top1": round(accuracy(network, DATA, Augment()), 2)}
+        found[model] = {"sha256": sha256, "top1": round(seen(network, Augment(), DATA)["top1"], 2)}
     return found
 
 

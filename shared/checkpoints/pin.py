@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.builders import build
+from shared.checkpoints.evaluated import read_evaluated
 from shared.checkpoints.history import commits, release_tag
 from shared.checkpoints.records import broken, unlike, with_runs
 from shared.errors import PapertrailError, UsageError
@@ -120,10 +121,7 @@ def seed_folders(run: Path) -> list[Path]:
 def read_run(run: Path) -> Finished:
     """What `train` (or `prune`) and `evaluate` left of one seed, hashes checked; see `pin` for the errors."""
     result = read_json(run / "run.json")
-    if not re.fullmatch(r"[0-9a-f]{40}", result["code"]):
-        raise PapertrailError(
-            f"{run}: made from sources that no commit holds (code: {result['code']}); commit them and run again"
-        )
+    _require_commit(run, "made", result["code"])
     plan = dict(result["plan"])
     seed, begun = plan.pop("seed"), {key: plan.pop(key) for key in ("start", "reads", "sources_digest")}
     state = load_weights(run / "weights.safetensors", result["sha256"])
@@ -138,7 +136,7 @@ def read_run(run: Path) -> Finished:
         own
         | begun
         | {
-            "metrics": _metrics(run, seed),
+            "metrics": _metrics(run, result["sha256"]),
             "params": counted.params,
             "macs": counted.macs,
             "pinned": datetime.date.today().isoformat(),
@@ -149,13 +147,19 @@ def read_run(run: Path) -> Finished:
     return Finished(run, plan, seed, record, state, network)
 
 
-def _metrics(run: Path, seed: int) -> dict[str, float]:
-    file = run.parent.parent / "metrics.json"
-    found = read_json(file) if file.exists() else {}
-    values = {name: one["seeds"][str(seed)] for name, one in found.items() if str(seed) in one["seeds"]}
-    if not values:
-        raise PapertrailError(f"{file}: no metrics of seed {seed}; evaluate the arm first: `papertrail evaluate`")
-    return values
+def _metrics(run: Path, sha256: str) -> dict[str, float]:
+    found = read_evaluated(run, sha256)
+    if found is None:
+        raise PapertrailError(f"{run}: its weights were not evaluated; evaluate the arm first: `papertrail evaluate`")
+    _require_commit(run, "evaluated", found.code)
+    return found.metrics
+
+
+def _require_commit(run: Path, done: str, code: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{40}", code):
+        raise PapertrailError(
+            f"{run}: {done} from sources that no commit holds (code: {code}); commit them and run again"
+        )
 
 
 def _may_pin(run: Finished, protocol: Protocol, before: Records, replace: bool) -> None:

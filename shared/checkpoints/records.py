@@ -9,6 +9,11 @@ from shared.training.protocol import Protocol
 from shared.training.recipe import completed
 from shared.weights.records import ArmRecord, Records, SeedRecord, identity
 
+# Percentage points. On the same kind of processor a run is equal to the bit; on another it parts from the record after
+# some steps and ends as another seed might: up to a point that says nothing about the code, and more is to be seen.
+RERUN_TOLERANCE = 1.0
+ABSENT = "nothing"  # a key that a plan does not have; None is a value
+
 
 def unlike(plan: dict[str, Any], paper: str, name: str, protocol: Protocol, arm: str) -> str | None:
     """Where the plan of a record is not what params.yaml states of the arm; None where they are equal.
@@ -72,7 +77,7 @@ def _difference(made: Any, now: Any, key: str) -> str | None:
     if made == now:
         return None
     if isinstance(made, dict) and isinstance(now, dict):
-        pairs = [(name, made.get(name), now.get(name)) for name in now | made]
+        pairs = [(name, made.get(name, ABSENT), now.get(name, ABSENT)) for name in now | made]
     elif isinstance(made, list) and isinstance(now, list) and len(made) == len(now):
         pairs = [(one["arm"] if isinstance(one, dict) else place, one, two)
                  for place, (one, two) in enumerate(zip(made, now, strict=True))]  # fmt: skip

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from shared.errors import UsageError
 from shared.files import read_json
 from shared.training.arms import evaluate_arm, train_arm
+from shared.training.command import quiet
 from shared.training.protocol import Protocol
 from shared.weights.records import ArmRecord, identity, read_records
 
 
 def again(slug: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path) -> dict[str, Any]:
     """Run an arm in the folder `runs`, what it goes on from first; what run.json holds, and its `metrics`."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its hints would bury the one line of a run
+    quiet()
     for one in protocol.lineage(arm):
         train_arm(slug, name, one, seed=seed, runs=runs)
     metrics = evaluate_arm(slug, name, arm, seed=seed, runs=runs)

@@ -26,9 +26,15 @@ from shared.weights.storage import fill
 
 @dataclasses.dataclass(frozen=True)
 class ContinuedRun(ClassificationRun):
-    """One arm that continues another, with one seed; its metrics have the parameters and MACs too, zeros left out."""
+    """One arm that continues another, with one seed; its metrics have the parameters and MACs too, zeros left out.
+
+    Attributes:
+        start: what the arm before it ended with.
+        runs: where the runs of the chain are kept; None when nothing of it was trained.
+    """
 
     start: Start
+    runs: Path | None = None
 
     @functools.cached_property
     def recipe(self) -> ClassificationRecipe:  # type: ignore[override]  # worked out once: it builds both networks
@@ -53,18 +59,28 @@ class ContinuedRun(ClassificationRun):
         """With the widths that pruning left."""
         return self.start.args
 
+    @functools.cached_property
+    def begun(self) -> Start:
+        """`start`, where the arm says so with the weights from before any training; that prunes the whole chain anew,
+        which only what builds the network needs."""
+        if self.arm.weights != "initial" or self.runs is None:
+            return self.start
+        names = self.paper, self.protocol_name, self.protocol, self.arm_name
+        return initial_state(self.start, *names, self.seed, self.runs)
+
     def build(self) -> nn.Module:
         """The network with the weights that it begins with; weights that were pruned stay zero in training."""
+        begun = self.begun
         torch.manual_seed(self.seed)
         network = self.network(self.args)
         if self.arm.weights == "random":
-            redraw(network, self.start)
+            redraw(network, begun)
         else:
-            fill(network, self.start.state, Path(self.start.arm))
-        if "weights" in self.start.zeros:
+            fill(network, begun.state, Path(begun.arm))
+        if "weights" in begun.zeros:
             hold_zeros(network)
-        if "channels" in self.start.zeros:
-            hold_channels(network, self.start.channels(network))
+        if "channels" in begun.zeros:
+            hold_channels(network, begun.channels(network))
         return network
 
     def fit(self, folder: Path) -> Outcome:
@@ -86,9 +102,7 @@ class ContinuedRun(ClassificationRun):
 def continued(paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path) -> ContinuedRun:
     """The run of an arm that continues another, whose run is among `runs`, the paper's."""
     start = load_start(paper, name, protocol, arm, seed, runs)
-    if protocol.arms[arm].weights == "initial":
-        start = initial_state(start, paper, name, protocol, arm, seed, runs)
-    return ContinuedRun(paper, name, protocol, arm, seed, start)
+    return ContinuedRun(paper, name, protocol, arm, seed, start, runs)
 
 
 def stretched(recipe: ClassificationRecipe, factor: float) -> ClassificationRecipe:

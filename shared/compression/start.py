@@ -15,12 +15,11 @@ from shared.builders import build
 from shared.compression.masks import convolutions
 from shared.compression.prune import prune
 from shared.compression.surgery import masked
-from shared.errors import PapertrailError
-from shared.files import read_json
 from shared.layers.widths import prunable_norms
-from shared.training.plan import planned
 from shared.training.protocol import Protocol
-from shared.weights.storage import fill, load_weights
+from shared.training.run import finished, run_of
+from shared.weights.load import run_folder
+from shared.weights.storage import fill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,41 +59,21 @@ def load_start(paper: str, name: str, protocol: Protocol, arm: str, seed: int, r
         runs: where the paper's runs are kept.
 
     Raises:
-        PapertrailError: that run is not there, is damaged, or was made under another plan than is stated now.
+        PapertrailError: that run, or one before it, is not finished under what is stated now, or is damaged.
     """
     parent = protocol.arms[arm].of
     assert parent is not None
-    record, state = finished(paper, name, protocol, parent, seed, runs)
-    return Start(
-        dict(protocol.origin(arm).args), record["args"], state, protocol.zeros(parent), parent, record["sha256"]
+    record, network = finished(
+        run_of(paper, name, protocol, parent, seed, runs), run_folder(paper, name, parent, seed, runs)
     )
-
-
-def finished(
-    paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The record and the weights of a finished run; see `load_start`."""
-    record = _record(paper, name, protocol, arm, seed, runs)
-    folder = runs / name / arm / "seeds" / str(seed)
-    return record, load_weights(folder / "weights.safetensors", record["sha256"])
-
-
-def _record(paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path) -> dict[str, Any]:
-    """The record of a finished run whose plan, and whose ancestors' plans, are what is stated now."""
-    folder = runs / name / arm / "seeds" / str(seed)
-    command = f"`python -m shared.training {protocol.action(arm)} papers/{paper} {name} {arm} --seed {seed}`"
-    if not (folder / "run.json").exists():
-        raise PapertrailError(f"{folder}: no finished run to go on from; {command} makes it")
-    parent = protocol.arms[arm].of
-    begun = None
-    if parent is not None:
-        begun = {"arm": parent, "sha256": _record(paper, name, protocol, parent, seed, runs)["sha256"]}
-    record = read_json(folder / "run.json")
-    now = planned(paper, name, protocol, arm, seed, begun)
-    for key in now:
-        if record["plan"].get(key) != now[key]:
-            raise PapertrailError(f"{folder}: `{key}` of its plan is not what is stated now; {command} makes it anew")
-    return record
+    return Start(
+        origin=dict(protocol.origin(arm).args),
+        args=record["args"],
+        state=network.state_dict(),
+        zeros=protocol.zeros(parent),
+        arm=parent,
+        sha256=record["sha256"],
+    )
 
 
 def initial_state(start: Start, paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path) -> Start:
@@ -113,9 +92,9 @@ def initial_state(start: Start, paper: str, name: str, protocol: Protocol, arm: 
         how = protocol.arms[step].prune
         if how is None:
             continue
-        record, state = finished(paper, name, protocol, parent, seed, runs)
-        trained = build(paper, builder, record["args"], spec.classes, spec.shape[0])
-        fill(trained, state, runs)
+        _, trained = finished(
+            run_of(paper, name, protocol, parent, seed, runs), run_folder(paper, name, parent, seed, runs)
+        )
         pruned = prune(trained, how, spec, seed, onto=ticket)
         args = args | pruned.args
         ticket = build(paper, builder, args, spec.classes, spec.shape[0])

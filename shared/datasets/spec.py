@@ -121,7 +121,7 @@ class DatasetSpec(Strict):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the pinned hashes: the "data hash" that cards carry."""
+        """SHA-256 over the pinned hashes: the "data hash" that plans and cards carry."""
         pins = [f"digest {self.digest}"] if self.digest else [f"{file.name} {file.pin}" for file in self.files]
         return hashlib.sha256("\n".join([self.name, *pins]).encode()).hexdigest()
 

@@ -17,7 +17,6 @@ from shared.errors import UsageError
 from shared.files import write_text
 from shared.training.optim import build_optimiser
 from shared.training.protocol import Arm, protocol_with
-from shared.training.recipe import Hardware
 
 META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
 
@@ -101,7 +100,7 @@ def export_config(paper: str, protocol_name: str, arm: str, out: Path) -> None:
         raise UsageError(f"papers/{paper}: `{protocol_name}` trains no detector; only a detector has such a file")
     images = detection_set(protocol.data)
     model = _model(paper, protocol.arms[arm], images.spec.classes)
-    train = loader(images, "train", recipe, seed=seed, devices=devices(hardware), workers=hardware.workers)
+    train = loader(images, "train", recipe, seed=seed, devices=hardware.devices, workers=hardware.workers)
     test = loader(images, "test", recipe, seed=seed, workers=hardware.workers) | {"batch_size": 1}
     evaluator = {"type": "SetMetric", "name": images.name, "masks": recipe.masks}
     stated = {"paper": paper, "recipe": recipe.model_dump(mode="json")}
@@ -144,11 +143,6 @@ def optimiser(network: DetectorNetwork, recipe: DetectionRecipe) -> torch.optim.
     if recipe.method is not None:
         recipe.method.attach(network)
     return build_optimiser(network, recipe.optimiser, recipe.method)
-
-
-def devices(hardware: Hardware) -> int:
-    """How many processes train, one on each device."""
-    return max(1, torch.cuda.device_count()) if hardware.devices == "auto" else hardware.devices
 
 
 def _model(paper: str, arm: Arm, classes: int) -> dict[str, Any]:

@@ -17,10 +17,16 @@ RULES: tuple[Rule, ...] = ("11 point", "area")
 
 def measure(network: nn.Module, recipe: DetectionRecipe, data: str) -> dict[str, float]:
     """The metrics of a set's own layout; DataError when the set is missing or damaged."""
+    images, found = detect(network, recipe, data)
+    return evaluate(images, "test", found, recipe.masks)
+
+
+def detect(network: nn.Module, recipe: DetectionRecipe, data: str) -> tuple[DetectionSet, list[Detection]]:
+    """A set by its name, and what is found on its test split; DataError when the set is missing or damaged."""
     images = detection_set(data)
     images.prepare()
     assert isinstance(network, DetectorNetwork)
-    return evaluate(images, "test", predict(network, recipe, images), recipe.masks)
+    return images, predict(network, recipe, images)
 
 
 def measures(images: DetectionSet, found: list[Detection], masks: bool = False) -> dict[str, Any]:

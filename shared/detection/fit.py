@@ -16,17 +16,16 @@ from torch import nn
 
 from shared.detection.boxes import detection_set
 from shared.detection.build import require
-from shared.detection.config import clip, devices, loader, optimiser
-from shared.detection.evaluate import measures
+from shared.detection.config import clip, loader, optimiser
+from shared.detection.evaluate import detect, measures
 from shared.detection.launch import processes
 from shared.detection.metrics import evaluate
 from shared.detection.network import DetectorNetwork
-from shared.detection.predictions import predict
 from shared.detection.recipe import DetectionRecipe
 from shared.detection.standin import two_steps
 from shared.files import write_json
+from shared.training.plan import command
 from shared.training.run import Outcome, Run, device_name
-from shared.weights.card import find, read_card
 
 RESUME = "resume.ckpt"
 
@@ -40,11 +39,6 @@ class DetectionRun(Run):
         recipe = super().recipe
         assert isinstance(recipe, DetectionRecipe)  # the protocol's validator
         return recipe
-
-    def plan(self) -> dict[str, Any]:
-        """Everything that decides the result; the kept checkpoint that a backbone begins with, too."""
-        ref = self.arm.args.get("checkpoint")
-        return super().plan() | ({"reads": {ref: read_card(find(str(ref))).sha256}} if ref else {})
 
     def build(self) -> DetectorNetwork:
         """The detector that training begins with, initialised from the seed."""
@@ -65,10 +59,10 @@ class DetectionRun(Run):
         """
         require()
         detection_set(self.protocol.data).prepare()
-        again = ["-m", "shared.training", "train", f"papers/{self.paper}", self.protocol_name, self.arm_name]
+        again = command("train", self.paper, self.protocol_name, self.arm_name, self.seed, folder.resolve().parents[3])
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
             warnings.simplefilter("ignore")  # of the libraries, about each other's versions
-            with processes(devices(self.protocol.trainer), [*again, "--seed", str(self.seed)]):
+            with processes(self.protocol.trainer.devices, again):
                 return self._train(folder, scratch)
 
     def _train(self, folder: Path, scratch: str) -> Outcome:
@@ -87,7 +81,7 @@ class DetectionRun(Run):
                 work_dir=scratch,
                 train_dataloader=loader(
                     detection_set(self.protocol.data), "train", recipe,
-                    seed=self.seed, devices=devices(hardware), workers=hardware.workers,
+                    seed=self.seed, devices=hardware.devices, workers=hardware.workers,
                 ),
                 train_cfg={"by_epoch": True, "max_epochs": recipe.epochs, "val_interval": recipe.epochs + 1},
                 optim_wrapper=OptimWrapper(optimiser(network, recipe), clip_grad=clip(recipe)),
@@ -115,9 +109,8 @@ class DetectionRun(Run):
 
         `folder`/detections has, for each seed, <seed>.json as COCO's tools read it, and <seed>-measures.json.
         """
-        assert isinstance(network, DetectorNetwork)
-        images, kept = detection_set(self.protocol.data), folder / "detections"
-        found = predict(network, self.recipe, images)
+        images, found = detect(network, self.recipe, self.protocol.data)
+        kept = folder / "detections"
         kept.mkdir(exist_ok=True)
         write_json(kept / f"{self.seed}.json", found)
         write_json(kept / f"{self.seed}-measures.json", measures(images, found, self.recipe.masks))

@@ -77,7 +77,6 @@ class Progress(RecipeHook):
 
     Attributes:
         rows: one for each epoch: its number, the last learning rate and the mean of every loss, over all processes.
-        diverged: whether the loss stopped being finite.
     """
 
     priority = "VERY_LOW"  # what is kept is what every other hook left
@@ -87,7 +86,6 @@ class Progress(RecipeHook):
         self.seed = seed
         self.resume = resume
         self.rows: list[dict[str, float]] = []
-        self.diverged = False
         self._sums: dict[str, float] = {}
 
     def before_train(self, runner: Runner) -> None:
@@ -159,8 +157,8 @@ class Progress(RecipeHook):
                 f"{worst} at step {runner.iter} (epoch {runner.epoch}); lower recipe.optimiser.lr, lengthen "
                 "schedule.warmup_epochs or set recipe.clip"
             )
-        self.diverged = True
-        self._row(runner, steps=max(runner.iter - runner.epoch * len(runner.train_dataloader), 1))
+        if self._sums:  # an epoch without a step that went well has no means
+            self._row(runner, steps=runner.iter - runner.epoch * len(runner.train_dataloader))
         raise Diverged
 
 

@@ -17,7 +17,7 @@ from shared.detection.recipe import DetectionRecipe
 
 
 def predict(network: DetectorNetwork, recipe: DetectionRecipe, images: DetectionSet) -> list[Detection]:
-    """The detections on the test split, in the coordinates of the images as they are stored.
+    """The detections on the test split, in the coordinates of the images as they are stored; on a GPU where one is.
 
     With weights that are not finite, as a run leaves them that diverged, nothing is found.
     """
@@ -27,9 +27,10 @@ def predict(network: DetectorNetwork, recipe: DetectionRecipe, images: Detection
     import shared.detection.registry  # noqa: F401, I001  (registers our data sets)
     from mmdet.registry import DATASETS
     from mmengine.dataset import pseudo_collate
+    from mmengine.device import get_device
 
     split: Any = DATASETS.build(dataset(images, "test", recipe))
-    detector, categories = network.detector.eval(), images.category_ids
+    detector, categories = network.detector.to(get_device()).eval(), images.category_ids
     found: list[Detection] = []
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MMDetection, about PyTorch's own plans

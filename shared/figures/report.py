@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared import datasets
-from shared.checkpoints import load_checkpoint
 from shared.figures import plots
 from shared.files import ROOT
 from shared.ledger import Entry, judge, load_claims, tables
@@ -26,6 +25,7 @@ from shared.paper import load_paper
 from shared.training.protocol import load_protocols
 from shared.training.tasks import task_of
 from shared.weights.card import Identity
+from shared.weights.load import load_checkpoint
 from shared.weights.records import SeedRecord, read_records
 
 

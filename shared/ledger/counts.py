@@ -10,7 +10,7 @@ from typing import get_args
 import torch
 from torch import nn
 
-from shared.builders import find_model
+from shared.builders import build, find_model
 from shared.errors import PapertrailError, UsageError
 from shared.ledger.claims import Arguments, Claim, CountCheck
 from shared.ledger.entry import Finding
@@ -115,7 +115,7 @@ def _built(
 ) -> tuple[nn.Module, tuple[int, int, int]]:
     known = find_model(slug, model)
     with torch.device("meta"):
-        network = known.build(**dict(args), classes=classes or known.classes)
+        network = build(slug, model, dict(args), classes or known.classes, (shape or known.input)[0])
     return network, shape or known.input
 
 

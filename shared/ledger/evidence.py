@@ -10,9 +10,6 @@ from shared.errors import PapertrailError
 from shared.training.protocol import Protocol
 from shared.weights.records import read_records, records_file
 
-# The protocol whose runs are repeated on every machine, beside the pinned ones: see shared/ledger/local.py.
-REPEATED = "mini"
-
 
 @dataclass(frozen=True)
 class ArmResult:

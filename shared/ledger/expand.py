@@ -24,7 +24,7 @@ from shared.ledger.claims import (
 )
 from shared.ledger.exhibits import Column, Exhibit, Number, Ordering, Row, Stated
 from shared.schema import validated
-from shared.training.protocol import Protocol, load_protocols
+from shared.training.protocol import EMBEDDED, Protocol, load_protocols
 
 
 def load_claims(slug: str) -> list[Claim]:
@@ -149,10 +149,10 @@ class File:
             yield self._claim(id=ordering.id, **stated, check=QuoteCheck(), reason=reason)
         for protocol in ordering.protocols:
             identity = f"{ordering.id}.{protocol}"
-            if protocol == "mini":
+            if protocol == EMBEDDED:
                 raise PapertrailError(
-                    f"{self.path}: claim `{identity}`: `mini` shows that everything runs and decides nothing; name "
-                    "another protocol"
+                    f"{self.path}: claim `{identity}`: `{EMBEDDED}` shows that everything runs and decides nothing; "
+                    "name another protocol"
                 )
             for arm in (ordering.better, ordering.than):
                 self._known_arm(identity, protocol, arm)

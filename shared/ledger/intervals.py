@@ -22,8 +22,7 @@ from scipy import stats
 
 LEVEL = 0.95
 WELCH_NOTE = (
-    "Intervals are Welch's, at 95 %. At three seeds an arm their coverage was checked by simulation: 94 to 97 %. "
-    "Pairing the arms by seed would cost power."
+    "At three seeds Welch's 95 % interval of a difference covers the truth in 94 to 97 of 100 cases (simulated)."
 )
 
 

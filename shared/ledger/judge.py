@@ -10,7 +10,7 @@ from shared.files import ROOT
 from shared.ledger.claims import ArithmeticCheck, Claim, CountCheck, MeasureCheck, OracleCheck, RunCheck, named_tests
 from shared.ledger.counts import by_count
 from shared.ledger.entry import Entry, Finding
-from shared.ledger.expand import load_claims
+from shared.ledger.expand import read_claims
 from shared.ledger.runs import by_measure, by_run, not_attempted
 from shared.training.protocol import Protocol, load_protocols
 
@@ -22,8 +22,9 @@ def judge(slug: str) -> list[Entry]:
         PapertrailError: a claim that is malformed, whose count deviates without an explanation, or whose test is not
             there.
     """
-    protocols = load_protocols(ROOT / "papers" / slug / "params.yaml")
-    return [judge_claim(slug, claim, protocols) for claim in load_claims(slug)]
+    folder = ROOT / "papers" / slug
+    protocols = load_protocols(folder / "params.yaml")
+    return [judge_claim(slug, claim, protocols) for claim in read_claims(folder / "claims.yaml", protocols)]
 
 
 def judge_claim(slug: str, claim: Claim, protocols: Mapping[str, Protocol]) -> Entry:

@@ -15,6 +15,7 @@ from shared.ledger import load_claims
 from shared.ledger.claims import RunCheck
 from shared.ledger.entry import Entry
 from shared.ledger.evidence import arm_result
+from shared.ledger.intervals import WELCH_NOTE
 from shared.ledger.judge import judge
 from shared.ledger.tables import TITLES, exhibit, in_order, legend, markdown_table, marked, overview
 from shared.paper import Paper, load_paper, papers
@@ -101,8 +102,7 @@ def ledger(slug: str, entries: Sequence[Entry]) -> str:
         f"What it comes to: [README.md](README.md). {legend(entries)}",
         overview(entries),
         *(f"## {place}\n\n{exhibit(claims, needs, brief=False)}" for place, claims in by_place.items()),
-        "## Runs\n\nMean and standard deviation over the seeds, the last epoch. At three "
-        "seeds Welch's 95 % interval of a difference covers the truth in 94 to 97 of 100 cases (simulated).",
+        f"## Runs\n\nMean and standard deviation over the seeds, the last epoch. {WELCH_NOTE}",
         _runs(slug),
         "## What others found" if paper.replications else "",
         _replications(slug, entries) if paper.replications else "",

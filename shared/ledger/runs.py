@@ -90,7 +90,9 @@ def _in_the_papers_terms(
     if quantity in ("params_saved", "macs_saved"):
         origin = plan.origin(check.arm)
         classes = datasets.spec(plan.data).classes
-        whole = getattr(count_model(slug, origin.builder, origin.args, input_shape(plan), classes), check.metric)
+        whole = getattr(
+            count_model(slug, origin.builder, origin.args, input_shape(plan, check.arm), classes), check.metric
+        )
         return [100 * (1 - value / whole) for value in values]
     if quantity == "macs" and check.convention == "two operations":
         return [2 * value for value in values]
@@ -108,6 +110,7 @@ def not_attempted(slug: str, claim: Claim, check: MeasureCheck | QuoteCheck, pla
 
 
 def _train_command(slug: str, protocol: str, plan: Protocol, *arms: str) -> str:
-    """What trains one arm; or all of the protocol, when it takes others."""
-    alone = len(arms) == 1 and plan.arms[arms[0]].of is None
-    return f"papertrail train {slug} {protocol} {arms[0] if alone else '--all'}"
+    """What trains and evaluates one arm; or all of the protocol, when it takes others."""
+    if len(arms) == 1 and plan.arms[arms[0]].of is None:
+        return " && ".join(f"papertrail {verb} {slug} {protocol} {arms[0]}" for verb in ("train", "evaluate"))
+    return f"papertrail train {slug} {protocol} --all"

@@ -9,34 +9,22 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.ledger.entry import VERDICTS, Entry, Verdict
+from shared.ledger.tables import FAILS, HOLDS, MARKS, OPEN, UNTRIED
 
-# A mark besides the colour, for those who cannot tell red from green.
-MARKS: dict[Verdict, str] = {
-    "exact": "✓",
-    "within": "✓",
-    "consistent": "✓",
-    "reproduced": "✓",
-    "supported": "✓",
-    "inconclusive": "?",
-    "deviates": "✗",
-    "not reproduced": "✗",
-    "contradicted": "✗",
-    "not attempted": "·",
-}
-COLOURS = {"✓": "green", "?": "yellow", "✗": "red", "·": "dim"}
+# The terminal's own colours: those of the pages are made for white.
+COLOURS = {HOLDS: "green", OPEN: "yellow", FAILS: "red", UNTRIED: "dim"}
 
 
-def show(entries: Sequence[Entry], *, tested_only: bool = False) -> None:
-    """Print the claims, one a line (with `tested_only` those that were attempted), and count the verdicts of all."""
+def show(entries: Sequence[Entry]) -> None:
+    """Print the claims, one a line, and count their verdicts."""
     table = Table(box=None, pad_edge=False)
     for head in ("where", "claim", "quantity", "paper", "ours", "verdict"):
         table.add_column(head, justify="right" if head == "paper" else "left", overflow="fold")
     for entry in entries:
-        if entry.verdict != "not attempted" or not tested_only:
-            verdict = _coloured(entry.verdict, f"{MARKS[entry.verdict]} {entry.verdict}")
-            row = f"{entry.row} ({entry.protocol})" if entry.protocol else entry.row
-            ours = (entry.ours or "").replace("[", r"\[")
-            table.add_row(entry.where, row, entry.quantity, entry.says, ours, verdict)
+        verdict = _coloured(entry.verdict, f"{MARKS[entry.verdict][0]} {entry.verdict}")
+        row = f"{entry.row} ({entry.protocol})" if entry.protocol else entry.row
+        ours = (entry.ours or "").replace("[", r"\[")
+        table.add_row(entry.where, row, entry.quantity, entry.says, ours, verdict)
     Console().print(table, "")
     tally(entries)
 
@@ -49,4 +37,4 @@ def tally(entries: Sequence[Entry]) -> None:
 
 
 def _coloured(verdict: Verdict, text: str) -> str:
-    return f"[{COLOURS[MARKS[verdict]]}]{text}[/]"
+    return f"[{COLOURS[MARKS[verdict][1]]}]{text}[/]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from shared.errors import exit_status
 from shared.files import slug_of
@@ -26,6 +27,7 @@ def main() -> int:
         one.add_argument("protocol", help="a protocol of the paper's params.yaml")
         one.add_argument("arm", help="an arm of that protocol")
         one.add_argument("--seed", type=int, help="this seed alone, and no summary")
+        one.add_argument("--runs", type=Path, help="where runs are kept, when not in papers/<slug>/runs")
         if action != "evaluate":
             one.add_argument("--fast", action="store_true", help="two steps on stand-in data; writes nothing")
     given = vars(parser.parse_args())

@@ -7,18 +7,27 @@ from torch import nn
 from torch.nn import functional
 
 from shared import datasets
+from shared.datasets.augment import Augment
 from shared.training.classification import ClassificationRecipe
 
 BATCH = 256
 
 
 def measure(network: nn.Module, recipe: ClassificationRecipe, data: str) -> dict[str, float]:
+    """The metrics of the task; see `seen`."""
+    return seen(network, recipe.augment, data)
+
+
+def seen(network: nn.Module, augment: Augment, data: str) -> dict[str, float]:
     """Accuracies in percent and the mean cross-entropy of a network on the test split, on a GPU where there is one.
 
-    Images are seen as the recipe's `augment.eval` has it. DataError when the data are missing or damaged.
+    The network is put into evaluation mode, and moved; images are seen as `augment.eval` has it, normalised.
+
+    Raises:
+        DataError: the data are missing or damaged.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = datasets.datamodule(data, batch_size=BATCH, augment=recipe.augment, seed=0)
+    module = datasets.datamodule(data, batch_size=BATCH, augment=augment, seed=0)
     module.data["test"] = module.open("test")  # the training split is not needed
     network = network.to(device).eval()
     loss, first, fifth = 0.0, 0, 0

@@ -1,27 +1,35 @@
 """Arms: every seed of one trained or pruned, then evaluated, and summed up.
 
 An arm's folder, papers/<slug>/runs/<protocol>/<arm>, holds `seeds/<N>/` (see run.py) and `curves.csv`, which training
-writes, and `metrics.json`, which evaluating writes: mean, standard deviation (n - 1) and the value of each seed.
+writes, and `metrics.json`, which evaluating writes: mean, standard deviation (n - 1) and the value of each seed. What
+was measured of a seed, of which weights and at which commit, is its own `seeds/<N>/evaluated.json`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import io
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from shared.files import read_json, write_json, write_text
-from shared.training.plan import CONTINUED
-from shared.training.protocol import protocol_with
-from shared.training.run import finished, rank, run_of, runs_of, train_run
+from filelock import Timeout
 
-# Lightning's DDP starts the further processes of a run with this very command line; this tells them which seed it is.
-LAUNCHED_FOR = "PAPERTRAIL_RUN_SEED"
+from shared.errors import PapertrailError
+from shared.files import git_commit, read_json, write_json, write_text
+from shared.training.plan import CONTINUED, command
+from shared.training.protocol import protocol_with
+from shared.training.run import finished, lock, rank, run_of, runs_of, train_run
+from shared.weights.load import run_folder
+
+# Set in a process that makes one run of several processes: Lightning starts the others with its very command line.
+ONE_RUN = "PAPERTRAIL_ONE_RUN"
 
 Summary = dict[str, dict[str, Any]]
 
@@ -39,22 +47,24 @@ def train_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs:
     protocol, runs = protocol_with(paper, name, arm), runs or runs_of(paper)
     folder = runs / name / arm
     seeds = list(protocol.seeds) if seed is None else [seed]
-    if LAUNCHED_FOR in os.environ and rank():
-        seeds = [int(os.environ[LAUNCHED_FOR])]
+    shared_out = protocol.trainer.devices * protocol.trainer.nodes > 1 and protocol.action(arm) == "train"
     for one in seeds:
-        os.environ[LAUNCHED_FOR] = str(one)
-        if train_run(run_of(paper, name, protocol, arm, one, runs), folder / "seeds" / str(one)) and not rank():
+        if shared_out and ONE_RUN not in os.environ:
+            _in_its_own_process(paper, name, arm, one, runs)
+            continue
+        run = run_of(paper, name, protocol, arm, one, runs)
+        if train_run(run, run_folder(paper, name, arm, one, runs)) and not rank():
             (folder / "metrics.json").unlink(missing_ok=True)  # of other weights
     if seed is not None or rank():
         return
     for stale in (folder / "seeds").iterdir():
         if stale.is_dir() and stale.name not in map(str, seeds):
-            shutil.rmtree(stale)
+            _remove(stale)
     _write_curves(folder, seeds)
 
 
 def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs: Path | None = None) -> Summary:
-    """Measure an arm's weights on the test split and write metrics.json; with `seed` measure that one and write none.
+    """Measure an arm's weights on the test split and write metrics.json; with `seed` only what is that one's own.
 
     PapertrailError when a seed is not trained under what params.yaml and the code say now.
     """
@@ -63,8 +73,10 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
     values: dict[str, dict[str, float]] = {}
     for one in protocol.seeds if seed is None else [seed]:
         run = run_of(paper, name, protocol, arm, one, runs)
-        record, network = finished(run, folder / "seeds" / str(one))
+        own = run_folder(paper, name, arm, one, runs)
+        record, network = finished(run, own)
         metrics = run.evaluate(network, folder) | record["measured"]
+        write_json(own / "evaluated.json", {"sha256": record["sha256"], "code": git_commit(), "metrics": metrics})
         print(f"papers/{paper} {name} {arm}, seed {one}: {run.task.tell(metrics)}", flush=True)
         for metric, value in metrics.items():
             values.setdefault(metric, {})[str(one)] = value
@@ -85,6 +97,19 @@ def fast_check(paper: str, name: str, arm: str) -> None:
     print(f"papers/{paper} {name} {arm}: two steps and an evaluation on stand-in data went through", flush=True)
 
 
+def _in_its_own_process(paper: str, name: str, arm: str, seed: int, runs: Path) -> None:
+    words = command("train", paper, name, arm, seed, runs.resolve())
+    if subprocess.run([sys.executable, *words], env=os.environ | {ONE_RUN: "1"}, check=False).returncode:
+        raise PapertrailError(f"papers/{paper} {name} {arm} --seed {seed}: it failed; its message stands above")
+
+
+def _remove(stale: Path) -> None:
+    """A seed that the protocol has no more; left alone while a process trains it."""
+    with contextlib.suppress(Timeout), lock(stale):
+        print(f"{stale}: not a seed of this protocol any more; removed", flush=True)
+        shutil.rmtree(stale)
+
+
 def _summed_up(values: dict[str, float]) -> dict[str, Any]:
     spread = statistics.stdev(values.values()) if len(values) > 1 else None
     return {
@@ -99,7 +124,9 @@ def _write_curves(folder: Path, seeds: list[int]) -> None:
     rows = [{"seed": seed, **row} for seed, record in records.items() for row in record["curves"]]
     if rows:  # where nothing was trained there are none
         text = io.StringIO()
-        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        table = csv.DictWriter(
+            text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+        )
         table.writeheader()
         table.writerows(rows)
         write_text(folder / "curves.csv", text.getvalue())

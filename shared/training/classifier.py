@@ -13,6 +13,8 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from shared import datasets
+from shared.datasets import DatasetSpec
 from shared.errors import PapertrailError, UsageError
 from shared.training.classification import ClassificationRecipe
 from shared.training.optim import build_optimiser, learning_rate_factor
@@ -152,16 +154,20 @@ def softened(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     )
 
 
-def load_teacher(ref: str, classes: int, shape: tuple[int, int, int]) -> Teacher:
+def load_teacher(ref: str, spec: DatasetSpec, shape: tuple[int, int, int]) -> Teacher:
     """A kept checkpoint as a function from images (N, C, H, W) to logits (N, classes), on whatever device they are.
 
     A function, and no module, so that the teacher is neither trained nor averaged nor saved. UsageError when it was
-    made for other classes or another input.
+    made for other classes, another input, or images that are normalised otherwise than the student's, which it sees.
     """
     network, card = load_checkpoint(ref)
-    if (card.classes, tuple(card.input)) != (classes, tuple(shape)):
-        made = f"{card.classes} classes and images {tuple(card.input)}"
-        raise UsageError(f"recipe.distil.teacher: {ref} is for {made}, the student for {classes} and {tuple(shape)}")
+    own = datasets.spec(card.data)
+    made, wanted = (
+        f"{classes} classes and images {tuple(size)} of mean {one.mean} and deviation {one.std}"
+        for classes, size, one in ((card.classes, card.input, own), (spec.classes, shape, spec))
+    )
+    if made != wanted:
+        raise UsageError(f"recipe.distil.teacher: {ref} is for {made}, the student for {wanted}")
 
     def answer(images: Tensor) -> Tensor:
         with torch.no_grad():

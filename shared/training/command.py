@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from pathlib import Path
 from typing import Literal
 
 from shared.errors import UsageError
@@ -13,7 +14,14 @@ Action = Literal["train", "prune", "evaluate"]
 
 
 def perform(
-    action: Action, paper: str, protocol: str, arm: str, *, seed: int | None = None, fast: bool = False
+    action: Action,
+    paper: str,
+    protocol: str,
+    arm: str,
+    *,
+    seed: int | None = None,
+    fast: bool = False,
+    runs: Path | None = None,
 ) -> None:
     """Train, prune or evaluate an arm of papers/<paper>/params.yaml.
 
@@ -24,6 +32,7 @@ def perform(
         arm: its name.
         seed: this one alone, without a summary.
         fast: try the recipe for two steps on stand-in data instead, and write nothing.
+        runs: where runs are kept; papers/<slug>/runs when not given.
 
     Raises:
         UsageError: there is no such protocol or arm, or the arm is made by the other command.
@@ -35,17 +44,21 @@ def perform(
     from shared.training import arms
     from shared.training.protocol import protocol_with
 
-    # Lightning's hints (workers for data already in memory, products to install) would bury the one line of a run.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    quiet()
     if action == "evaluate":
-        arms.evaluate_arm(paper, protocol, arm, seed=seed)
+        arms.evaluate_arm(paper, protocol, arm, seed=seed, runs=runs)
         return
     wanted = protocol_with(paper, protocol, arm).action(arm)
     if wanted != action:
-        command = f"python -m shared.training {wanted} papers/{paper} {protocol} {arm}"
+        command = f"papertrail {wanted} {paper} {protocol} {arm}"
         raise UsageError(f"`{arm}` is not for `{action}`: {command}")
     if fast:
         arms.fast_check(paper, protocol, arm)
     else:
-        arms.train_arm(paper, protocol, arm, seed=seed)
+        arms.train_arm(paper, protocol, arm, seed=seed, runs=runs)
+
+
+def quiet() -> None:
+    """Silence Lightning's hints: workers for data already in memory, products to install. They bury a run's line."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")

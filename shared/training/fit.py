@@ -110,7 +110,7 @@ class ClassificationRun(Run):
     def two_steps(self) -> None:
         """See `Run.two_steps`; PapertrailError when a step is missing."""
         recipe, classifier = self.recipe, self._classifier(FAST_STEPS)
-        seen = self.spec.model_copy(update={"shape": input_shape(self.protocol)})
+        seen = self.spec.model_copy(update={"shape": input_shape(self.protocol, self.arm_name)})
         data = stand_in(seen, recipe.augment, steps=FAST_STEPS, seed=self.seed)
         trainer = pl.Trainer(
             accelerator="cpu",
@@ -129,7 +129,7 @@ class ClassificationRun(Run):
 
     def _classifier(self, steps_per_epoch: int) -> Classifier:
         how = self.recipe.distil
-        shape = input_shape(self.protocol)
+        shape = input_shape(self.protocol, self.arm_name)
         return Classifier(
             self.build(),
             self.recipe,
@@ -137,7 +137,7 @@ class ClassificationRun(Run):
             seed=self.seed,
             steps_per_epoch=steps_per_epoch,
             channels_last=self.protocol.trainer.channels_last,
-            teacher=None if how is None else load_teacher(how.teacher, self.spec.classes, shape),
+            teacher=None if how is None else load_teacher(how.teacher, self.spec, shape),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from shared import datasets
@@ -33,7 +34,7 @@ def stated(paper: str, name: str, protocol: Protocol, arm: str) -> dict[str, Any
         "model": origin.builder,
         "args": dict(origin.args),
         "classes": spec.classes,
-        "input": list(input_shape(protocol)),
+        "input": list(input_shape(protocol, arm)),
         "data": protocol.data,
         "data_hash": spec.fingerprint,
         "mean": list(spec.mean),
@@ -78,12 +79,21 @@ def starts(paper: str, protocol: Protocol, arm: str, action: Action) -> tuple[st
     found |= {module.format(paper=paper) for module in code}
     if one.of is not None:
         found.add(CONTINUED)
+    found |= {f"papers.{ref.partition('/')[0]}" for ref in reads(protocol, arm)}
     method = protocol.recipe_of(arm).method
     if method is not None:
         found.add(type(method).__module__)
     if isinstance(one.prune, PaperPrune) and action != "evaluate":
         found.add(type(one.prune).__module__)
     return tuple(sorted(found))
+
+
+def command(action: Action, paper: str, name: str, arm: str, seed: int, runs: Path) -> list[str]:
+    """Arguments of Python that do one seed of an arm in a process of its own; see shared/training/__main__.py."""
+    return [
+        *("-m", COMMAND.removesuffix(".__main__"), action, f"papers/{paper}", name, arm),
+        *("--seed", str(seed), "--runs", str(runs)),
+    ]
 
 
 def _link(protocol: Protocol, name: str) -> dict[str, Any]:

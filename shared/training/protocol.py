@@ -15,6 +15,8 @@ from shared.training.pruning import StatedPrune
 from shared.training.recipe import Hardware, Recipe, Shape
 from shared.training.tasks import DEFAULT, TASKS, task, task_of
 
+EMBEDDED = "mini"  # the protocol of the main job: it shows that everything runs, and decides nothing
+
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
@@ -141,8 +143,11 @@ class Protocol(Strict):
         return "train" if self.arms[arm].prune is None else "prune"
 
     def recipe_of(self, arm: str) -> Recipe:
-        """How an arm is trained."""
-        return self.arms[arm].recipe or self.recipe
+        """How an arm is trained and measured; one that prunes is measured as the arm was that it continues."""
+        one = self.arms[arm]
+        if one.prune is not None and one.of is not None:
+            return self.recipe_of(one.of)
+        return one.recipe or self.recipe
 
     @property
     def seeds(self) -> range:
@@ -175,9 +180,9 @@ def protocol_with(paper: str, name: str, arm: str) -> Protocol:
     return protocol
 
 
-def input_shape(protocol: Protocol) -> Shape:
-    """What the network sees, (C, H, W): the data set's images, or the recipe's crop of them."""
-    return protocol.recipe.input(datasets.spec(protocol.data).shape)
+def input_shape(protocol: Protocol, arm: str) -> Shape:
+    """What the network sees, (C, H, W): the data set's images, or the crop of them by the arm's recipe."""
+    return protocol.recipe_of(arm).input(datasets.spec(protocol.data).shape)
 
 
 def _stated(path: Path) -> dict[str, Any]:

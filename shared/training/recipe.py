@@ -121,7 +121,7 @@ class Hardware(Strict):
     """Where Lightning runs it; `batch_size` of the recipe is the total over all devices and nodes."""
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: PositiveInt | Literal["auto"] = 1
+    devices: PositiveInt = 1
     nodes: PositiveInt = 1
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"

@@ -143,10 +143,9 @@ def train_run(run: Run, folder: Path) -> bool:
         Whether anything was trained.
 
     Raises:
-        PapertrailError: the folder is in use by another process, or cannot be written.
-        DivergedError: the loss is not finite.
+        PapertrailError: the folder is in use by another process, or cannot be written; or see `fit` of the task's run.
     """
-    if is_finished(run, folder):
+    if is_finished(run, folder) and not _outdated(folder):
         print(f"{folder}: already trained under this plan", flush=True)
         return False
     if rank():  # a further DDP process: rank 0 holds the lock and writes the files
@@ -154,7 +153,7 @@ def train_run(run: Run, folder: Path) -> bool:
         return True
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent.parent / f".seed{folder.name}.lock", timeout=0):
+        with lock(folder):
             _prepare(run, folder)
             started = time.time()
             outcome = run.fit(folder)
@@ -192,6 +191,11 @@ def is_finished(run: Run, folder: Path) -> bool:
     return sha256_file(weights) == read_json(record)["sha256"]
 
 
+def lock(folder: Path) -> FileLock:
+    """Held by whoever works in a run's folder; Timeout at once when another does."""
+    return FileLock(folder.parent.parent / f".seed{folder.name}.lock", timeout=0)
+
+
 def rank() -> int:
     """The number of this process among those that share the run, also before a Trainer exists."""
     return getattr(rank_zero_only, "rank", 0)
@@ -213,9 +217,16 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _outdated(folder: Path) -> bool:
+    """Whether it was begun from sources that no commit held, and those of now are committed: then it can be pinned."""
+    return read_json(folder / "plan.json")["code"].endswith("-dirty") and not git_commit().endswith(
+        ("-dirty", "unknown")
+    )
+
+
 def _prepare(run: Run, folder: Path) -> None:
-    """Clear away what another plan, or a damaged run, left; say what is to be trained, at which commit."""
-    if not is_planned(run, folder):
+    """Clear away what was begun otherwise than it would be now; say what is to be trained, at which commit."""
+    if not is_planned(run, folder) or _outdated(folder):
         for stale in folder.iterdir():
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         write_json(folder / "plan.json", {"plan": run.plan(), "code": git_commit(), "environment": lock_hash()})

@@ -14,6 +14,7 @@ from torch import nn
 
 from shared.errors import UsageError
 from shared.training.recipe import Recipe
+from shared.weights.card import headline
 
 if TYPE_CHECKING:
     from shared.training.run import Run
@@ -31,7 +32,7 @@ class Task:
         recipe: what its recipes may say.
         hardware: the keys of a protocol's `trainer` that its runs heed; any other is refused.
         continues: whether its arms may continue others (`of`).
-        headlines: the metrics that a run is told by, the first one that it has, with their words: "top-1 {:.2f} %".
+        headlines: the metrics that a run is told by (the first that it gives), with their words: "top-1 {:.2f} %".
         curve: the column of curves.csv that is worth a look, and its title.
         trains: the modules that training starts from, with "{paper}" for the slug.
         measures: those that measuring starts from.
@@ -54,7 +55,7 @@ class Task:
 
     def tell(self, metrics: dict[str, float]) -> str:
         """The headline metric with its value and unit."""
-        metric = next(name for name in self.headlines if name in metrics)
+        metric = headline(metrics)
         return self.headlines[metric].format(metrics[metric])
 
 

@@ -45,9 +45,9 @@ def rebuild(known: Identity, state: dict[str, Tensor], source: Path) -> nn.Modul
     return model.eval()
 
 
-def run_folder(slug: str, protocol: str, arm: str, seed: int) -> Path:
-    """Where a run of this machine lies."""
-    return home(slug) / "runs" / protocol / arm / "seeds" / str(seed)
+def run_folder(slug: str, protocol: str, arm: str, seed: int, runs: Path | None = None) -> Path:
+    """Where a run of this machine lies; `runs` is where the paper's runs are kept when that is another folder."""
+    return (runs or home(slug) / "runs") / protocol / arm / "seeds" / str(seed)
 
 
 def commands(plan: dict[str, Any], seed: int) -> str:

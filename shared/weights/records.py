@@ -43,8 +43,8 @@ class SeedRecord(Strict):
         code: the commit that was checked out when training began.
         lost: that commit is not in this history.
         sources_digest: of the code that made it.
-        environment: SHA-256 of requirements.lock.
-        seconds: that training took.
+        environment: SHA-256 over requirements.lock and mmcv.lock.
+        seconds: that training took; of a run that was resumed, the last part alone.
         pinned: the day, YYYY-MM-DD.
         curves: by column, one number an epoch.
     """

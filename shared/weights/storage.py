@@ -55,7 +55,7 @@ def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         )
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
-        raise PapertrailError(f"{path}: its SHA-256 is {found}, its card says {sha256}; restore the pinned file")
+        raise PapertrailError(f"{path}: its SHA-256 is {found}, expected {sha256}; restore the file")
     try:
         return unpack(load(content))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # a damaged header fails in many ways

@@ -13,7 +13,7 @@ import yaml
 from papers.ghostnet import MODELS
 from shared import paper as papers
 from shared.checkpoints import cite, history, pin, verify
-from shared.files import ROOT, read_json, read_yaml, sha256_file, write_json
+from shared.files import ROOT, read_yaml, sha256_file, write_json
 from shared.training.plan import stated
 from shared.training.protocol import load_protocol
 from shared.weights import card
@@ -96,11 +96,8 @@ def make_run(repository: Path, arm: str = "ghost", seed: int = 3, *, start: Path
         "curves": [{"epoch": 1.0, "test_top1": 10.0}],
     }
     write_json(folder / "run.json", result | changes)
-    summary = folder.parent.parent / "metrics.json"
-    before = read_json(summary) if summary.exists() else {}
     values = metrics or {"top1": 10.0, "top5": 50.0, "loss": 2.3}
-    seeds = {name: before.get(name, {"seeds": {}})["seeds"] | {str(seed): value} for name, value in values.items()}
-    write_json(summary, {name: {"mean": 0.0, "std": None, "seeds": one} for name, one in seeds.items()})
+    write_json(folder / "evaluated.json", {"sha256": result["sha256"], "code": COMMIT, "metrics": values})
     return folder
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from papers.ghostnet import MODELS
-from shared.checkpoints.accuracy import accuracy, accuracy_of
+from shared.checkpoints.accuracy import accuracy_of
 from shared.checkpoints.convert import convert
 from shared.datasets.augment import Augment
 from shared.errors import PapertrailError, UsageError
+from shared.training.accuracy import seen
 from shared.weights.storage import load_weights, save_weights
 
 from .conftest import ARGS
@@ -64,7 +65,7 @@ def test_every_form_that_weights_are_published_in_is_read(tmp_path: Path, networ
     assert again.keys() == network.state_dict().keys() and found["tensors"] == len(again)
     assert all(torch.equal(again[name], tensor) for name, tensor in network.state_dict().items())
     result = accuracy_of("ghostnet", "ghost_vgg16", ARGS, out, "mnist5k")
-    assert result["top1"] == round(accuracy(network, "mnist5k", Augment()), 4) and result["images"] == 1000
+    assert result["top1"] == seen(network, Augment(), "mnist5k")["top1"] and result["images"] == 1000
 
 
 class Trap:

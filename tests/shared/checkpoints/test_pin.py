@@ -11,11 +11,11 @@ import torch
 from shared.checkpoints import pin as pinning
 from shared.checkpoints.pin import pin
 from shared.errors import PapertrailError, UsageError
-from shared.files import read_json, read_yaml
+from shared.files import read_json, read_yaml, write_json
 from shared.weights.load import load_checkpoint
 from shared.weights.records import SeedRecord, read_records
 
-from .conftest import REF, Change, make_run, network_of
+from .conftest import COMMIT, REF, Change, make_run, network_of
 
 
 def files(repository: Path) -> dict[str, bytes]:
@@ -141,9 +141,29 @@ def test_seeds_of_two_plans_do_not_stand_side_by_side(repository: Path, finished
     assert len(pin([finished.parent.parent], replace=True).seeds) == 2
 
 
-def test_a_run_that_was_not_evaluated_is_refused(repository: Path, finished: Path) -> None:
-    (finished.parent.parent / "metrics.json").unlink()
-    with pytest.raises(PapertrailError, match="no metrics of seed 3; evaluate the arm first"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": "f" * 64}, "seeds/3: its weights were not evaluated; evaluate the arm first"),  # but others were
+        ({"code": COMMIT + "-dirty"}, "evaluated from sources that no commit holds"),
+        ({"code": "unknown"}, "evaluated from sources that no commit holds"),
+        ({"metrics": {}}, r"evaluated\.json: metrics"),
+    ],
+)
+def test_metrics_that_are_not_of_these_weights_and_of_a_commit_are_refused(
+    repository: Path, finished: Path, changes: dict[str, Any], message: str
+) -> None:
+    file = finished / "evaluated.json"
+    write_json(file, read_json(file) | changes)
+    with pytest.raises(PapertrailError, match=message):
+        pin([finished])
+    assert files(repository) == {}
+
+
+def test_metrics_that_git_brought_are_not_this_runs(repository: Path, finished: Path) -> None:
+    (finished / "evaluated.json").unlink()
+    write_json(finished.parent.parent / "metrics.json", {"top1": {"mean": 99.0, "std": None, "seeds": {"3": 99.0}}})
+    with pytest.raises(PapertrailError, match="were not evaluated"):
         pin([finished])
 
 

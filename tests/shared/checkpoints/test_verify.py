@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import platform
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared import datasets
 from shared.checkpoints import verify as verifying
 from shared.checkpoints.pin import pin
+from shared.checkpoints.records import _difference
 from shared.checkpoints.verify import verify
 from shared.datasets import mnist5k
 from shared.errors import UsageError
@@ -132,12 +135,13 @@ def test_a_run_made_again_is_equal_to_the_bit_or_close_by_metric(
 ) -> None:
     records = pin([finished]) and read_records("ghostnet", "tiny")
     assert records is not None
-    found = {"sha256": records.arms["ghost"].seeds["3"].sha256, "device": "CPU", "metrics": {"top1": 10.0}}
+    found: dict[str, Any] = {"sha256": records.arms["ghost"].seeds["3"].sha256, "device": "CPU", "torch": "2.13.0"}
+    found["metrics"] = {"top1": 10.0}
     monkeypatch.setattr(verifying, "again", lambda *what: found)
     for ref in ("ghostnet/tiny/ghost/3", REF):
         (check,) = verify(ref, rerun=True)
         assert (check.result, check.checkpoint) == ("ok", "ghostnet/tiny/ghost/3") and "to the bit" in check.detail
-    for top1, result in ((10.9, "ok"), (11.1, "failed")):
+    for top1, result in ((10.9, "ok"), (11.1, "failed")):  # "CPU" names no processor
         found |= {"sha256": "e" * 64, "metrics": {"top1": top1}}
         (check,) = verify(REF, rerun=True)
         assert check.result == result and "by metric" in check.detail
@@ -147,6 +151,52 @@ def test_a_run_made_again_is_equal_to_the_bit_or_close_by_metric(
     for nothing, message in ((None, "give SLUG/PROTOCOL/ARM/SEED"), ("ghostnet/tiny/ghost/9", "no such record")):
         with pytest.raises(UsageError, match=message):
             list(verify(nothing, rerun=True))
+
+
+def test_other_weights_on_the_records_own_kind_of_processor_fail(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = "A Processor 9000, 2 threads"
+    pin([make_run(repository, device=device)])
+    found = {"sha256": "e" * 64, "device": device, "torch": "2.13.0", "metrics": {"top1": 10.0}}
+    monkeypatch.setattr(verifying, "again", lambda *what: found)
+    (check,) = verify(REF, rerun=True)
+    assert check.result == "failed" and "the record's own kind of processor" in check.detail
+    for other in ({"torch": "2.14.0"}, {"device": "A Processor 9000, 4 threads"}):
+        monkeypatch.setattr(verifying, "again", lambda *what, other=other: found | other)
+        (check,) = verify(REF, rerun=True)
+        assert check.result == "ok" and "by metric" in check.detail
+
+
+def test_an_architecture_names_no_processor(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = f"{platform.machine()}, 2 threads"
+    pin([make_run(repository, device=device)])
+    found = {"sha256": "e" * 64, "device": device, "torch": "2.13.0", "metrics": {"top1": 10.0}}
+    monkeypatch.setattr(verifying, "again", lambda *what: found)
+    (check,) = verify(REF, rerun=True)
+    assert check.result == "ok"
+
+
+def test_a_metric_that_is_younger_than_the_card_is_named(repository: Path) -> None:
+    run = make_run(repository)
+    metrics = measured(run)
+    del metrics["top5"]
+    pin([make_run(repository, metrics=metrics)])
+    metric = next(check for check in verify(REF) if check.check == "metric")
+    assert metric.result == "ok" and "(not on the card)" in metric.detail
+
+
+def test_a_chain_whose_ancestor_was_replaced_is_no_evidence(repository: Path, finished: Path) -> None:
+    pin([finished, make_run(repository, "tuned", start=finished, weights=2)])
+    assert results(None)["plan"] == "ok"
+    pin([make_run(repository, weights=1)], replace=True)
+    (plan,) = (check for check in verify() if check.check == "plan")
+    assert plan.result == "failed" and "goes on from other weights of `ghost`" in plan.detail
+
+
+def test_a_key_that_one_plan_lacks_is_named() -> None:
+    assert _difference({"a": None}, {}, "") == "`a` is None, params.yaml states nothing"
+    assert _difference({}, {"a": {"b": None}}, "") == "`a` is nothing, params.yaml states {'b': None}"
 
 
 def test_from_training_to_a_record_that_the_same_run_gives_again(

@@ -189,12 +189,12 @@ def test_weights_drawn_anew_keep_the_zeros_and_are_as_wide_as_what_is_left_asks(
 def test_what_is_missing_or_changed_is_named_with_the_command(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(PapertrailError, match=r"shared\.training prune papers/network_slimming tiny narrow --seed 0"):
         continued(PAPER, NAME, plan(), "tuned", 0, tmp_path)
-    with pytest.raises(PapertrailError, match=r"base/seeds/0: `chain` of its plan is not what is stated now"):
+    with pytest.raises(PapertrailError, match=r"base/seeds/0: no finished run of what params\.yaml"):
         continued(PAPER, NAME, plan(epochs=2), "tuned", 0, runs)
     shutil.copytree(runs, tmp_path / "copy")
     folder = seed_folder(tmp_path / "copy", "base")
     write_json(folder / "run.json", read_json(folder / "run.json") | {"sha256": "0" * 64})
-    with pytest.raises(PapertrailError, match=r"narrow/seeds/0: `start` of its plan is not what is stated now"):
+    with pytest.raises(PapertrailError, match=r"base/seeds/0: no finished run of what params\.yaml"):
         continued(PAPER, NAME, plan(), "tuned", 0, tmp_path / "copy")
 
 
@@ -206,8 +206,9 @@ def test_a_rerun_is_kept_until_what_it_continues_changes(runs: Path, tmp_path: P
     record = read_json(seed_folder(runs, "base") / "run.json")
     changed = tmp_path / NAME / "base" / "seeds" / "0"
     write_json(changed / "run.json", record)
+    shutil.copy(seed_folder(runs, "base") / "plan.json", changed)
     (changed / "weights.safetensors").write_bytes(b"other")
-    with pytest.raises(PapertrailError, match="SHA-256"):
+    with pytest.raises(PapertrailError, match="base/seeds/0: no finished run"):
         starting(tmp_path, "narrow")
 
 

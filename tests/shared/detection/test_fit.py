@@ -17,8 +17,10 @@ from shared.detection.fit import DetectionRun
 from shared.detection.predictions import predict
 from shared.detection.recipe import DetectionRecipe
 from shared.errors import PapertrailError
-from shared.training.protocol import Protocol
+from shared.files import ROOT
+from shared.training.protocol import Protocol, load_protocols
 from shared.training.run import finished, train_run
+from shared.training.tasks import task_of
 
 ARGS = {"width": 0.5, "channels": 8, "convs": 1}
 HOPELESS = {"optimiser": {"name": "sgd", "lr": 1e20}}
@@ -129,6 +131,29 @@ def test_divergence_is_a_result_where_the_recipe_says_so(tmp_path: Path) -> None
     assert len(outcome.curves) == 1 and outcome.epochs == 1
     assert one.evaluate(outcome.model, tmp_path)["ap"] == 0
     assert json.loads((tmp_path / "detections" / "0.json").read_text()) == []
+
+
+def test_divergence_in_the_first_step_of_an_epoch_leaves_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = hooks.Progress.after_train_iter
+
+    def broken(self: hooks.Progress, runner: Any, batch_idx: int, outputs: Any = None, **more: Any) -> None:
+        lost = {"loss": torch.tensor(float("nan"))} if runner.epoch == 1 else {}
+        whole(self, runner, batch_idx, outputs=outputs | lost, **more)
+
+    monkeypatch.setattr(hooks.Progress, "after_train_iter", broken)
+    curves = run(protocol(evaluate_divergence=True)).fit(tmp_path).curves
+    assert [row["epoch"] for row in curves] == [1] and "train_loss" in curves[0]
+
+
+def test_every_arm_of_the_paper_of_detectors_has_a_plan() -> None:
+    stated = load_protocols(ROOT / "papers/adder_detection/params.yaml")
+    for name, one in stated.items():
+        for arm in one.arms:
+            if task_of(one.recipe).name == "detection":
+                read = DetectionRun("adder_detection", name, one, arm, 0).plan()["reads"]
+                assert set(read) == {*filter(None, [one.arms[arm].args.get("checkpoint")])}, f"{name}/{arm}"
 
 
 def test_vocs_layout_is_evaluated_as_voc() -> None:

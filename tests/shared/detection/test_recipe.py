@@ -19,7 +19,7 @@ def protocol(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_network_sees_the_box_of_the_test_images() -> None:
-    assert input_shape(Protocol.model_validate(protocol({}))) == (3, 64, 128)
+    assert input_shape(Protocol.model_validate(protocol({})), "a") == (3, 64, 128)
 
 
 def test_one_way_to_scale() -> None:

@@ -96,7 +96,7 @@ def test_a_key_that_is_younger_than_the_record_has_its_default(
     monkeypatch.setattr(evidence, "read_records", lambda *what: read)
     assert result(repository) is not None
     read.arms["tuned"].plan["chain"][0]["recipe"]["invented"] = 1
-    with pytest.raises(PapertrailError, match=r"recipe\.invented` is 1, params.yaml states None"):
+    with pytest.raises(PapertrailError, match=r"recipe\.invented` is 1, params.yaml states nothing"):
         result(repository)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from shared.checkpoints.pin import pin
 from shared.errors import PapertrailError
+from shared.files import read_json, write_json
 from shared.ledger.local import local_lines
 
 from ..checkpoints import conftest as pinned
@@ -38,9 +39,30 @@ def test_a_seed_that_differs_is_named_with_both_numbers(repository: Path, both: 
     assert local_lines("ghostnet") == ["tiny/ghost: seed 4 differs (top1: ours 47.50, theirs 50.00)"]
 
 
-def test_what_was_not_run_here_has_no_line(both: Path) -> None:
-    (both / "metrics.json").unlink()
-    assert local_lines("ghostnet") == []
+def test_what_was_not_run_and_evaluated_here_has_no_line(both: Path) -> None:
+    write_json(both / "metrics.json", {"top1": {"mean": 50.0, "std": None, "seeds": {"3": 50.0, "4": 50.0}}})
+    (both / "seeds/3/run.json").unlink()
+    changed = read_json(both / "seeds/4/evaluated.json") | {"sha256": "f" * 64}
+    write_json(both / "seeds/4/evaluated.json", changed)
+    assert local_lines("ghostnet") == [], "a fresh clone has metrics.json, which is of another machine"
+
+
+def test_a_run_here_under_another_plan_is_no_comparison(repository: Path, both: Path) -> None:
+    file = both / "seeds/4/run.json"
+    run = read_json(file)
+    run["plan"]["chain"][0]["recipe"]["epochs"] = 7
+    write_json(file, run)
+    (line,) = local_lines("ghostnet")
+    assert line == (
+        "tiny/ghost: seed 4 not compared: the run here was made under another plan "
+        "(`chain.ghost.recipe.epochs` is 7, params.yaml states 1)"
+    )
+
+
+def test_a_metric_of_one_side_alone_is_no_comparison(repository: Path, both: Path) -> None:
+    make_run(repository, seed=4, weights=9, metrics={"top5": 90.0})
+    (line,) = local_lines("ghostnet")
+    assert line.startswith("tiny/ghost: seed 4 not compared: no top1 on both sides")
 
 
 def test_another_plan_is_no_comparison(both: Path, change: Change) -> None:
@@ -52,6 +74,6 @@ def test_another_plan_is_no_comparison(both: Path, change: Change) -> None:
 
 
 def test_damaged_metrics_are_named(both: Path) -> None:
-    (both / "metrics.json").write_text('{"top1": {}}')
-    with pytest.raises(PapertrailError, match=r"metrics\.json: no seeds of `top1`"):
+    (both / "seeds/4/evaluated.json").write_text('{"top1": {}}')
+    with pytest.raises(PapertrailError, match=r"seeds/4/evaluated\.json"):
         local_lines("ghostnet")

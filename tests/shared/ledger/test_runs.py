@@ -115,4 +115,4 @@ def test_until_a_record_is_pinned_it_is_a_quote(pinned: Pin, verdict: Judge) -> 
     entry = verdict(MEASURE, quantity="top1", says="93.6")
     assert (entry.verdict, entry.check, entry.ours, entry.protocol) == ("not attempted", "quote", None, "full")
     assert entry.reason == "Not run: the recipe is here (`full` in params.yaml), and needs one GPU, about 40 hours."
-    assert entry.command == "papertrail train ghostnet full plain"
+    assert entry.command == "papertrail train ghostnet full plain && papertrail evaluate ghostnet full plain"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from shared.errors import PapertrailError
-from shared.files import read_json
+from shared.files import git_commit, read_json, sha256_file
 from shared.training import arms
+from shared.training.run import lock
 
 from .protocols import tiny
 
@@ -21,14 +23,17 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arms, "protocol_with", lambda *_: QUICK)
 
 
-def test_an_arm_is_trained_then_evaluated_and_summed_up(tmp_path: Path) -> None:
+def test_an_arm_is_trained_then_evaluated_and_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "tiny" / "ghost"
     with pytest.raises(PapertrailError, match=r"shared\.training train papers/ghostnet tiny ghost --seed 0` makes it"):
         arms.evaluate_arm("ghostnet", "tiny", "ghost", runs=tmp_path)
-    (folder / "seeds" / "9").mkdir(parents=True)  # of an earlier protocol
+    for earlier in ("8", "9"):  # of an earlier protocol
+        (folder / "seeds" / earlier).mkdir(parents=True)
     (folder / "seeds" / ".DS_Store").touch()
-    arms.train_arm("ghostnet", "tiny", "ghost", runs=tmp_path)
-    assert sorted(path.name for path in (folder / "seeds").iterdir() if path.is_dir()) == ["0", "1"]
+    with lock(folder / "seeds" / "8"):
+        arms.train_arm("ghostnet", "tiny", "ghost", runs=tmp_path)
+    assert sorted(path.name for path in (folder / "seeds").iterdir() if path.is_dir()) == ["0", "1", "8"]
+    assert "seeds/9: not a seed of this protocol any more" in capsys.readouterr().out
     rows = list(csv.DictReader((folder / "curves.csv").open()))
     assert [(row["seed"], row["epoch"], row["step"]) for row in rows] == [("0", "1", "8"), ("1", "1", "8")]
     assert not (folder / "metrics.json").exists()
@@ -36,6 +41,9 @@ def test_an_arm_is_trained_then_evaluated_and_summed_up(tmp_path: Path) -> None:
     found = arms.evaluate_arm("ghostnet", "tiny", "ghost", runs=tmp_path)
     assert read_json(folder / "metrics.json") == found and found.keys() == {"top1", "top5", "loss"}
     first, second = found["top1"]["seeds"].values()
+    told = read_json(folder / "seeds" / "1" / "evaluated.json")
+    assert told["sha256"] == sha256_file(folder / "seeds" / "1" / "weights.safetensors")
+    assert told["code"] == git_commit() and told["metrics"]["top1"] == second
     assert found["top1"]["mean"] == pytest.approx((first + second) / 2, abs=1e-3)
     assert found["top1"]["std"] == pytest.approx(abs(first - second) / 2**0.5, abs=1e-3)
     arms.train_arm("ghostnet", "tiny", "ghost", runs=tmp_path)
@@ -43,3 +51,21 @@ def test_an_arm_is_trained_then_evaluated_and_summed_up(tmp_path: Path) -> None:
     (folder / "seeds" / "1" / "weights.safetensors").unlink()
     arms.train_arm("ghostnet", "tiny", "ghost", seed=1, runs=tmp_path)
     assert not (folder / "metrics.json").exists(), "what was measured of other weights is gone"
+
+
+def test_a_run_of_several_processes_has_one_of_its_own_for_each_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = QUICK.model_copy(update={"trainer": QUICK.trainer.model_copy(update={"devices": 2})})
+    monkeypatch.setattr(arms, "protocol_with", lambda *_: two)
+    started: list[list[str]] = []
+
+    def fail(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        started.append(words[1:])
+        return subprocess.CompletedProcess(words, int(len(started) == 2))
+
+    monkeypatch.setattr(arms.subprocess, "run", fail)
+    with pytest.raises(PapertrailError, match="tiny ghost --seed 1: it failed"):
+        arms.train_arm("ghostnet", "tiny", "ghost", runs=tmp_path)
+    made = ["-m", "shared.training", "train", "papers/ghostnet", "tiny", "ghost"]
+    assert started == [[*made, "--seed", seed, "--runs", str(tmp_path)] for seed in ("0", "1")]

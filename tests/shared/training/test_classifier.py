@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared import datasets
 from shared.errors import UsageError
 from shared.training import classifier as module
 from shared.training.classification import ClassificationRecipe, Distil
@@ -82,13 +83,16 @@ def test_a_student_learns_from_labels_and_softened_logits() -> None:
 
 
 def test_a_teacher_is_a_kept_checkpoint_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = nn.Linear(3, 2)
-    card = SimpleNamespace(classes=2, input=(1, 1, 3))
+    network = nn.Linear(3, 10)
+    digits = datasets.spec("mnist5k")
+    card = SimpleNamespace(classes=10, input=(1, 1, 3), data="mnist5k")
     monkeypatch.setattr(module, "load_checkpoint", lambda ref: (network, card))
-    answer = load_teacher("a/b", 2, (1, 1, 3))(torch.randn(4, 3))
-    assert answer.shape == (4, 2) and not answer.requires_grad
-    with pytest.raises(UsageError, match=r"recipe\.distil\.teacher: a/b is for 2 classes"):
-        load_teacher("a/b", 10, (1, 1, 3))
+    answer = load_teacher("a/b", digits, (1, 1, 3))(torch.randn(4, 3))
+    assert answer.shape == (4, 10) and not answer.requires_grad
+    with pytest.raises(UsageError, match=r"recipe\.distil\.teacher: a/b is for 10 classes"):
+        load_teacher("a/b", digits.model_copy(update={"classes": 2}), (1, 1, 3))
+    with pytest.raises(UsageError, match=r"of mean \(0\.5,\)"):
+        load_teacher("a/b", digits.model_copy(update={"mean": (0.5,)}), (1, 1, 3))
     assert ClassificationRecipe(
         epochs=1,
         batch_size=2,

@@ -13,7 +13,7 @@ from shared.errors import UsageError
 from shared.training import tasks
 from shared.training.classification import TASK, ClassificationRecipe
 from shared.training.plan import starts
-from shared.training.protocol import Protocol
+from shared.training.protocol import Protocol, input_shape
 from shared.training.recipe import Recipe, completed
 from shared.training.tasks import task, task_of
 
@@ -79,6 +79,21 @@ def test_a_budget_of_macs_needs_epochs() -> None:
         Protocol.model_validate(stated(arms=arms, recipe=tiny(epochs=None, steps=9).recipe.model_dump()))  # type: ignore[arg-type]
 
 
+def test_an_arm_that_prunes_is_measured_as_the_one_before_it_was_trained() -> None:
+    """Its link in the plan names no recipe: that of the link before, which the record is held to, is the one."""
+    recipe = tiny().recipe.model_dump(mode="json")
+    own = recipe | {"augment": {"random_resized_crop": {"size": 24}}}
+    arms = {
+        "one": {"builder": "x", "recipe": own},
+        "less": {"of": "one", "prune": {"by": "l1", "ratio": 0.5}},
+        "least": {"of": "less", "prune": {"by": "l1", "ratio": 0.5}},
+        "tuned": {"of": "least"},
+    }
+    protocol = Protocol.model_validate(stated(arms=arms, recipe=recipe))
+    assert protocol.recipe_of("least") == protocol.recipe_of("one") != protocol.recipe_of("tuned") == protocol.recipe
+    assert [input_shape(protocol, arm)[1:] for arm in ("least", "tuned")] == [(24, 24), (28, 28)]
+
+
 def test_a_record_is_completed_by_younger_keys_alone() -> None:
     recipe = tiny().recipe
     whole = recipe.model_dump(mode="json")
@@ -99,6 +114,8 @@ def test_the_code_of_an_arm_starts_from_what_is_found_by_name() -> None:
     }
     assert set(starts("ghostnet", protocol, "ghost", "evaluate")) == common | {"shared.training.accuracy"}
     common.add("shared.training.fit")
+    teaching = tiny(distil={"teacher": "eca_net/eca-small-0", "weight": 0.5})
+    assert set(starts("ghostnet", teaching, "ghost", "train")) == common | {"papers.eca_net"}
     assert set(starts("ghostnet", protocol, "ghost", "train")) == common
     more = protocol.model_copy(
         update={

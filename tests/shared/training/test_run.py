@@ -137,6 +137,16 @@ def test_a_finished_run_is_kept_and_another_plan_starts_anew(uninterrupted: Path
     write_json(uninterrupted / "plan.json", plan)
 
 
+def test_what_was_trained_before_it_was_committed_is_trained_again_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, before = "c" * 40, "c" * 40 + "-dirty"
+    folder, short = tmp_path / "seeds" / "0", run(tiny(epochs=1))
+    for commit, trained, kept in ((before, True, before), (before, False, before), (now, True, now), (now, False, now)):
+        monkeypatch.setattr("shared.training.run.git_commit", lambda commit=commit: commit)
+        assert train_run(short, folder) == trained and read_json(folder / "run.json")["code"] == kept
+
+
 def test_the_weights_are_plain_tensors_of_the_averaged_network(uninterrupted: Path) -> None:
     state = load_file(uninterrupted / "weights.safetensors")
     assert state.keys() == run(tiny()).build().state_dict().keys()
@@ -171,7 +181,10 @@ def test_an_unknown_protocol_arm_or_paper_ends_with_usage_status() -> None:
 def test_an_arm_to_prune_is_not_trained() -> None:
     command = [sys.executable, "-m", "shared.training", "train", "papers/network_slimming", "mini", "pruned-40"]
     ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 2 and "shared.training prune papers/network_slimming mini pruned-40" in ended.stderr
+    assert (
+        ended.returncode == 2
+        and "`pruned-40` is not for `train`: papertrail prune network_slimming mini pruned-40" in ended.stderr
+    )
 
 
 def test_fast_runs_two_steps_and_writes_nothing() -> None:
