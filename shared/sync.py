@@ -129,8 +129,8 @@ def _stage(slug: str, protocol: Protocol, arms: list[str], kind: Kind) -> dict[s
         "params": [{f"{folder}/params.yaml": params}],
     }
     if kind == "evaluate":
-        kept = [f"{run}/{name}" for name in task_of(protocol.recipe).keeps]
-        return stage | ({"outs": kept} if kept else {}) | {"metrics": [{f"{run}/metrics.json": {"cache": False}}]}
+        kept = [f"{run}/{name}" for name in ("evaluated", *task_of(protocol.recipe).keeps)]
+        return stage | {"outs": kept, "metrics": [{f"{run}/metrics.json": {"cache": False}}]}
     # Kept when the stage starts again, so that an interrupted run goes on; a run of another plan is replaced.
     stage["outs"] = [{f"{run}/seeds": {"persist": True}}]
     if kind != "prune":

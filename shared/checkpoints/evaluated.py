@@ -16,7 +16,7 @@ from shared.weights.card import Hash
 
 
 class Evaluated(Strict):
-    """The content of seeds/<N>/evaluated.json.
+    """The content of evaluated/<N>.json, beside seeds/<N>.
 
     Attributes:
         sha256: of the weights that were measured.
@@ -30,11 +30,11 @@ class Evaluated(Strict):
 
 
 def read_evaluated(run: Path, sha256: str) -> Evaluated | None:
-    """What the weights of that hash gave, in the folder of their run; None where they were not evaluated.
+    """What the weights of that hash gave, beside the folder of their run; None where they were not evaluated.
 
     PapertrailError when the file is malformed.
     """
-    file = run / "evaluated.json"
+    file = run.parent.parent / "evaluated" / f"{run.name}.json"
     if not file.exists():
         return None
     found = validated(Evaluated, read_json(file), str(file))

@@ -39,8 +39,9 @@ def arm_result(slug: str, name: str, protocol: Protocol, arm: str, metric: str =
         metric: of those that the evaluation gave.
 
     Raises:
-        PapertrailError: the plan of the record is not what params.yaml states, a stated seed is missing, an ancestor
-            ended with other weights than the arm began with, or there is no such metric.
+        PapertrailError: the plan of the record is not what params.yaml states, a stated seed is missing or a pinned one
+            not stated (a choice of seeds after the fact), an ancestor ended with other weights than the arm began with,
+            or there is no such metric.
     """
     records = read_records(slug, name)
     if records is None or arm not in records.arms:
@@ -49,6 +50,9 @@ def arm_result(slug: str, name: str, protocol: Protocol, arm: str, metric: str =
     difference = unlike(record.plan, slug, name, protocol, arm)
     if difference is not None:
         raise PapertrailError(f"{where}: its plan is not what params.yaml states: {difference}; train and pin it again")
+    further = sorted(record.seeds.keys() - set(map(str, protocol.seeds)))
+    if further:
+        raise PapertrailError(f"{where}: seed {', '.join(further)} is pinned too, which params.yaml does not state")
     values: dict[int, float] = {}
     for seed in protocol.seeds:
         fault = broken(records, protocol, arm, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from shared.ledger.entry import VERDICTS, Entry, Verdict
 from shared.ledger.tables import FAILS, HOLDS, MARKS, OPEN, UNTRIED
 
+WIDE = 400  # columns
 # The terminal's own colours: those of the pages are made for white.
 COLOURS = {HOLDS: "green", OPEN: "yellow", FAILS: "red", UNTRIED: "dim"}
 
@@ -25,7 +27,7 @@ def show(entries: Sequence[Entry]) -> None:
         row = f"{entry.row} ({entry.protocol})" if entry.protocol else entry.row
         ours = (entry.ours or "").replace("[", r"\[")
         table.add_row(entry.where, row, entry.quantity, entry.says, ours, verdict)
-    Console().print(table, "")
+    _console().print(table, "")
     tally(entries)
 
 
@@ -33,7 +35,12 @@ def tally(entries: Sequence[Entry]) -> None:
     """Print how many claims have which verdict."""
     counts = Counter(entry.verdict for entry in entries)
     line = ", ".join(_coloured(verdict, f"{counts[verdict]} {verdict}") for verdict in VERDICTS if counts[verdict])
-    Console().print(f"{len(entries)} claims: {line}")
+    _console().print(f"{len(entries)} claims: {line}")
+
+
+def _console() -> Console:
+    """As wide as the terminal; what is piped into another program keeps one line for each claim."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDE, soft_wrap=True)
 
 
 def _coloured(verdict: Verdict, text: str) -> str:

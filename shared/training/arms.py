@@ -2,7 +2,7 @@
 
 An arm's folder, papers/<slug>/runs/<protocol>/<arm>, holds `seeds/<N>/` (see run.py) and `curves.csv`, which training
 writes, and `metrics.json`, which evaluating writes: mean, standard deviation (n - 1) and the value of each seed. What
-was measured of a seed, of which weights and at which commit, is its own `seeds/<N>/evaluated.json`.
+was measured of a seed, of which weights and at which commit, stands in `evaluated/<N>.json`; git keeps it out.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
         own = run_folder(paper, name, arm, one, runs)
         record, network = finished(run, own)
         metrics = run.evaluate(network, folder) | record["measured"]
-        write_json(own / "evaluated.json", {"sha256": record["sha256"], "code": git_commit(), "metrics": metrics})
+        write_json(
+            folder / "evaluated" / f"{one}.json", {"sha256": record["sha256"], "code": git_commit(), "metrics": metrics}
+        )
         print(f"papers/{paper} {name} {arm}, seed {one}: {run.task.tell(metrics)}", flush=True)
         for metric, value in metrics.items():
             values.setdefault(metric, {})[str(one)] = value

@@ -97,7 +97,10 @@ def make_run(repository: Path, arm: str = "ghost", seed: int = 3, *, start: Path
     }
     write_json(folder / "run.json", result | changes)
     values = metrics or {"top1": 10.0, "top5": 50.0, "loss": 2.3}
-    write_json(folder / "evaluated.json", {"sha256": result["sha256"], "code": COMMIT, "metrics": values})
+    write_json(
+        folder.parent.parent / "evaluated" / f"{folder.name}.json",
+        {"sha256": result["sha256"], "code": COMMIT, "metrics": values},
+    )
     return folder
 
 

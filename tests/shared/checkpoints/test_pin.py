@@ -153,7 +153,7 @@ def test_seeds_of_two_plans_do_not_stand_side_by_side(repository: Path, finished
 def test_metrics_that_are_not_of_these_weights_and_of_a_commit_are_refused(
     repository: Path, finished: Path, changes: dict[str, Any], message: str
 ) -> None:
-    file = finished / "evaluated.json"
+    file = finished.parent.parent / "evaluated" / f"{finished.name}.json"
     write_json(file, read_json(file) | changes)
     with pytest.raises(PapertrailError, match=message):
         pin([finished])
@@ -161,7 +161,7 @@ def test_metrics_that_are_not_of_these_weights_and_of_a_commit_are_refused(
 
 
 def test_metrics_that_git_brought_are_not_this_runs(repository: Path, finished: Path) -> None:
-    (finished / "evaluated.json").unlink()
+    (finished.parent.parent / "evaluated" / f"{finished.name}.json").unlink()
     write_json(finished.parent.parent / "metrics.json", {"top1": {"mean": 99.0, "std": None, "seeds": {"3": 99.0}}})
     with pytest.raises(PapertrailError, match="were not evaluated"):
         pin([finished])

@@ -42,8 +42,8 @@ def test_a_seed_that_differs_is_named_with_both_numbers(repository: Path, both: 
 def test_what_was_not_run_and_evaluated_here_has_no_line(both: Path) -> None:
     write_json(both / "metrics.json", {"top1": {"mean": 50.0, "std": None, "seeds": {"3": 50.0, "4": 50.0}}})
     (both / "seeds/3/run.json").unlink()
-    changed = read_json(both / "seeds/4/evaluated.json") | {"sha256": "f" * 64}
-    write_json(both / "seeds/4/evaluated.json", changed)
+    changed = read_json(both / "evaluated/4.json") | {"sha256": "f" * 64}
+    write_json(both / "evaluated/4.json", changed)
     assert local_lines("ghostnet") == [], "a fresh clone has metrics.json, which is of another machine"
 
 
@@ -74,6 +74,6 @@ def test_another_plan_is_no_comparison(both: Path, change: Change) -> None:
 
 
 def test_damaged_metrics_are_named(both: Path) -> None:
-    (both / "seeds/4/evaluated.json").write_text('{"top1": {}}')
+    (both / "evaluated/4.json").write_text('{"top1": {}}')
     with pytest.raises(PapertrailError, match=r"seeds/4/evaluated\.json"):
         local_lines("ghostnet")

@@ -41,7 +41,7 @@ def test_an_arm_is_trained_then_evaluated_and_summed_up(tmp_path: Path, capsys: 
     found = arms.evaluate_arm("ghostnet", "tiny", "ghost", runs=tmp_path)
     assert read_json(folder / "metrics.json") == found and found.keys() == {"top1", "top5", "loss"}
     first, second = found["top1"]["seeds"].values()
-    told = read_json(folder / "seeds" / "1" / "evaluated.json")
+    told = read_json(folder / "evaluated" / "1.json")
     assert told["sha256"] == sha256_file(folder / "seeds" / "1" / "weights.safetensors")
     assert told["code"] == git_commit() and told["metrics"]["top1"] == second
     assert found["top1"]["mean"] == pytest.approx((first + second) / 2, abs=1e-3)
