@@ -39,7 +39,6 @@ from shared.figures.report import Report, note
 from shared.files import read_json
 from shared.ledger.counts import count_model
 from shared.ledger.printed import parse_printed
-from shared.training.protocol import input_shape
 from shared.weights.card import Identity
 
 SLUG = "adder_detection"
@@ -57,11 +56,9 @@ report.opening()
 #
 # ## Figure 1: accuracy against energy
 #
-# Two charts because the AP cannot share an axis. Left: the AP is the paper's, on COCO, after 12 epochs where no other
-# number (ep.) is given; the energy is counted on the detectors built here (filled markers) or as printed (hollow):
-# 0.9 pJ for each addition, 3.7 pJ for each multiplication of 32-bit numbers, and nothing for memory. Right: our own
-# detectors on scenes of digits, mean over seeds, error bars one standard deviation. The picture of the README is this
-# one.
+# The AP is the paper's, on COCO, after 12 epochs where no other number (ep.) is given; the energy is counted on the
+# detectors built here (filled markers) or as printed (hollow): 0.9 pJ for each addition, 3.7 pJ for each multiplication
+# of 32-bit numbers, and nothing for memory. The picture of the README is this one.
 
 # %%
 SWITCHES = {"(B)": "adder backbone (B)", "(B+N)": "adder backbone and neck (B+N)", "(B+N+H)": "adder head too (B+N+H)"}
@@ -99,37 +96,13 @@ def energy_points() -> list[plots.Point]:
     return sorted(points, key=lambda point: order.index(point.family) if point.family in order else len(order))
 
 
-ARMS = {"conv": "convolutions", "adder": "adder", "adder-frozen": "adder, statistics frozen",
-        "adder-r-pafpn": "adder, R-PAFPN"}  # fmt: skip
-
-
-def mini_points() -> list[plots.Point]:
-    """Our own detectors, in the colours of the other chart."""
-    plan, points = PROTOCOLS["mini"], []
-    for arm, label in ARMS.items():
-        result, spec = report.result("mini", arm, "ap"), plan.arms[arm]
-        if result is not None:
-            built = {name: value for name, value in spec.args.items() if name != "checkpoint"}  # weights cost nothing
-            cost = count_model(SLUG, spec.builder, built, input_shape(plan, arm), datasets.spec(plan.data).classes)
-            family = CONVOLUTIONS if arm == "conv" else SWITCHES["(B+N)"]
-            energy, spread = float(cost.energy_mj), result.std or 0.0
-            points.append(plots.Point(family, label, energy, result.mean, counted=True, spread=spread))
-    return points
-
-
-picture, panels = plt.subplots(2, 1, figsize=(11, 11), height_ratios=(2, 1))
-panels[0].set(
+picture, axes = plt.subplots(figsize=(11, 7))
+axes.set(
     title="The paper: detectors on COCO",
     xlabel="energy of an image, mJ (filled: counted here; hollow: as printed)",
     ylabel="COCO AP (printed)",
 )
-panels[1].set(
-    title=f"Here: narrow FCOS. {report.scale('mini')}",
-    xlabel="energy of an image, mJ (counted)",
-    ylabel="AP (mean ± one standard deviation)",
-)
-plots.accuracy_against_cost(panels[0], energy_points())
-plots.accuracy_against_cost(panels[1], mini_points(), legend="best")
+plots.accuracy_against_cost(axes, energy_points())
 plots.save_png(picture, PAPER / "ap_vs_energy.png")
 plt.show()
 
@@ -232,33 +205,6 @@ if len(classifiers) == len(CLASSIFIERS):
 # %%
 report.exhibit("Table 1")
 
-# %% [markdown]
-# ## Figure 3: the loss with frozen and with updated statistics
-#
-# The paper's detector diverges when the backbone's normalisation keeps the statistics of its classifier. Ours is FCOS
-# on a narrow ResNet-18, on scenes of handwritten digits: the mean loss of each epoch, a line for each seed; a cross
-# marks the end of a run whose loss stopped being finite.
-
-# %%
-LOSS = "train_loss"
-STATISTICS = {"adder": "statistics updated", "adder-frozen": "statistics frozen"}
-ran = {arm: report.records("mini", arm) for arm in STATISTICS}
-if all(ran.values()):
-    figure, axes = plt.subplots(figsize=(5.6, 3.4))
-    for place, (arm, title) in enumerate(STATISTICS.items()):
-        for number, run in enumerate(ran[arm].values()):
-            losses = run.curves[LOSS]
-            epochs = range(1, len(losses) + 1)
-            colour, marker = plots.PALETTE[place], plots.MARKERS[place]
-            axes.plot(epochs, losses, marker, ls="-", ms=3.5, color=colour, label=None if number else title)
-            if not math.isfinite(losses[-1]):
-                whole = [loss for loss in losses if math.isfinite(loss)]
-                axes.plot(epochs[-1], whole[-1] if whole else 0, "x", color=plots.BLACK, ms=9, mew=2)
-    axes.set(xlabel="epoch", ylabel="training loss")
-    axes.legend()
-    plt.show()
-else:
-    note("*Not here:* no run is pinned yet.")
 # %% [markdown]
 # ## Table 2: backbones
 
