@@ -126,9 +126,8 @@ def _write_curves(folder: Path, seeds: list[int]) -> None:
     rows = [{"seed": seed, **row} for seed, record in records.items() for row in record["curves"]]
     if rows:  # where nothing was trained there are none
         text = io.StringIO()
-        table = csv.DictWriter(
-            text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-        )
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        table = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
         write_text(folder / "curves.csv", text.getvalue())
