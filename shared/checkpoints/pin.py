@@ -70,8 +70,9 @@ def pin(runs: Sequence[Path], *, replace: bool = False) -> Pinned:
     Raises:
         UsageError: a folder holds no finished run; or a seed is pinned with another result and `replace` is not set;
             or its kept weights were released, which never change again.
-        PapertrailError: a run was not evaluated, is damaged, was made from sources that no commit of this history
-            holds, under another plan than params.yaml states, or from other weights than its ancestor is pinned with.
+        PapertrailError: a run was not evaluated, is damaged, was made or evaluated from sources that no commit of this
+            history holds, under another plan than params.yaml states, or from other weights than its ancestor is pinned
+            with.
     """
     finished = [read_run(seed) for run in runs for seed in seed_folders(run)]
     if len({run.place[:2] for run in finished}) != 1:
@@ -119,7 +120,7 @@ def seed_folders(run: Path) -> list[Path]:
 
 
 def read_run(run: Path) -> Finished:
-    """What `train` (or `prune`) and `evaluate` left of one seed, hashes checked; see `pin` for the errors."""
+    """What `train` (or `prune`) and `evaluate` left of one seed, hashes and commits checked; see `pin` for errors."""
     result = read_json(run / "run.json")
     _require_commit(run, "made", result["code"])
     plan = dict(result["plan"])
@@ -160,13 +161,13 @@ def _require_commit(run: Path, done: str, code: str) -> None:
         raise PapertrailError(
             f"{run}: {done} from sources that no commit holds (code: {code}); commit them and run again"
         )
+    history = commits()
+    if history is not None and code not in history:
+        raise PapertrailError(f"{run}: {done} at commit {code}, which is not in this history; run it again")
 
 
 def _may_pin(run: Finished, protocol: Protocol, before: Records, replace: bool) -> None:
     slug, name, arm = run.place
-    history, code = commits(), run.record.code
-    if history is not None and code not in history:
-        raise PapertrailError(f"{run.folder}: made at commit {code}, which is not in this history; run it again")
     if arm not in protocol.arms:
         raise PapertrailError(f"{run.folder}: params.yaml has no arm `{arm}` under `{name}` any more")
     difference = unlike(run.plan, slug, name, protocol, arm)

@@ -147,6 +147,7 @@ def test_seeds_of_two_plans_do_not_stand_side_by_side(repository: Path, finished
         ({"sha256": "f" * 64}, "seeds/3: its weights were not evaluated; evaluate the arm first"),  # but others were
         ({"code": COMMIT + "-dirty"}, "evaluated from sources that no commit holds"),
         ({"code": "unknown"}, "evaluated from sources that no commit holds"),
+        ({"code": "c" * 40}, "evaluated at commit c+, which is not in this history"),
         ({"metrics": {}}, r"evaluated\.json: metrics"),
     ],
 )

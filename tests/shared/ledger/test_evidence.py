@@ -116,7 +116,7 @@ def test_an_ancestor_that_was_pinned_anew_is_named(repository: Path, chain: None
 
 def test_weights_that_the_arguments_name_are_part_of_the_chain(repository: Path, chain: None, change: Change) -> None:
     change("arms", "ghost", "args", "checkpoint", to="ghostnet/ghost-tiny-3")
-    with pytest.raises(PapertrailError, match=r"args\.checkpoint` is None"):
+    with pytest.raises(PapertrailError, match=r"args\.checkpoint` is nothing"):
         result(repository, "ghost")
 
 

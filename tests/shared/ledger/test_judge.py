@@ -23,7 +23,7 @@ def test_what_an_arm_would_tell_names_its_needs_and_its_command(verdict: Judge) 
     assert entry.reason == (
         "Its spread. Not run: the recipe is here (`full` in params.yaml), and needs one GPU, about 40 hours."
     )
-    assert entry.command == "papertrail train ghostnet full plain"
+    assert entry.command == "papertrail train ghostnet full plain && papertrail evaluate ghostnet full plain"
 
 
 def test_an_oracle_names_a_test_that_exists(verdict: Judge) -> None:
