@@ -21,13 +21,12 @@ from shared.closure import imported
 from shared.files import ROOT, write_text
 from shared.paper import load_paper, papers
 from shared.training.plan import Action, reads, starts
-from shared.training.protocol import Protocol, load_protocols
+from shared.training.protocol import EMBEDDED, Protocol, load_protocols
 from shared.training.tasks import TASKS, task_of
 from shared.weights.card import Card
 from shared.weights.records import identity
 
 Kind = Literal["train", "prune", "continue", "evaluate"]
-EMBEDDED = "mini"  # the protocol of the main job
 # Git has it, and DVC is not to take it away before a stage that may fail.
 IN_GIT = {"cache": False, "persist": True}
 HEAD = "# Written by `papertrail sync`; changes made here are lost.\n"
