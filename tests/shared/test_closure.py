@@ -16,6 +16,7 @@ from shared.files import ROOT
 
 FILES = {
     "requirements.lock": "torch==1.0\n",
+    "mmcv.lock": "onedl-mmcv==1.0\n",
     "papers/__init__.py": "",
     "papers/one/__init__.py": "from papers.one.model import width\n",
     "papers/one/model.py": "from shared.near import twice\n\n\ndef width(x):\n    return twice(x) + 1\n",

@@ -101,7 +101,7 @@ def test_a_stage_depends_on_the_keys_that_decide_it_and_on_what_it_reads(reposit
     def files(name: str) -> set[str]:
         return {dep for dep in found[name]["deps"] if not dep.endswith(".py")}
 
-    data = {"requirements.lock", "data/mnist5k/set.yaml", "data/mnist5k/verified.json"}
+    data = {"mmcv.lock", "requirements.lock", "data/mnist5k/set.yaml", "data/mnist5k/verified.json"}
     assert keys("train-mini@base") == ["mini.data", "mini.repeats", "mini.arms.base", "mini.recipe"]
     assert keys("continue-mini@tuned-low")[-2:] == ["mini.arms.tuned-low", "mini.arms.tuned-low.recipe"]
     assert (
@@ -122,7 +122,7 @@ def test_the_main_job_needs_the_runs_of_mini_the_records_and_the_notebook(reposi
     assert job["cmd"] == f"python -m shared.ledger {PAPER}"
     needs = ("claims.yaml", "paper.yaml", "params.yaml", "records", "runs/mini")
     assert {f"{PAPER}/{name}" for name in needs} | {"notebooks/network_slimming.ipynb"} < set(job["deps"])
-    assert job["outs"] == [{f"{PAPER}/verdicts.json": {"cache": False}}]
+    assert job["outs"] == [{f"{PAPER}/verdicts.json": {"cache": False, "persist": True}}]
 
 
 def test_a_kept_checkpoint_is_an_artifact_and_one_that_training_reads_a_dependency(repository: Path) -> None:

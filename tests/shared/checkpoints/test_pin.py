@@ -148,7 +148,7 @@ def test_seeds_of_two_plans_do_not_stand_side_by_side(repository: Path, finished
         ({"code": COMMIT + "-dirty"}, "evaluated from sources that no commit holds"),
         ({"code": "unknown"}, "evaluated from sources that no commit holds"),
         ({"code": "c" * 40}, "evaluated at commit c+, which is not in this history"),
-        ({"metrics": {}}, r"evaluated\.json: metrics"),
+        ({"metrics": {}}, r"evaluated/3\.json: metrics"),
     ],
 )
 def test_metrics_that_are_not_of_these_weights_and_of_a_commit_are_refused(

@@ -14,7 +14,7 @@ from shared.checkpoints.verify import verify
 from shared.datasets import mnist5k
 from shared.errors import UsageError
 from shared.files import write_text
-from shared.training import protocol, run
+from shared.training import arms, protocol, run
 from shared.training.arms import evaluate_arm, train_arm
 from shared.training.classification import ClassificationRecipe
 from shared.training.tasks import task_of
@@ -204,7 +204,8 @@ def test_from_training_to_a_record_that_the_same_run_gives_again(
 ) -> None:
     for module in (protocol, run):
         monkeypatch.setattr(module, "ROOT", repository)
-    monkeypatch.setattr(run, "git_commit", lambda: COMMIT)
+    for module in (run, arms):
+        monkeypatch.setattr(module, "git_commit", lambda: COMMIT)
     change("recipe", "batch_size", to=500)
     change("repeats", to=1)
     for arm in ("ghost", "tuned"):

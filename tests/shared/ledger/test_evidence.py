@@ -35,9 +35,12 @@ def result(repository: Path, arm: str = "tuned", metric: str = "top1") -> ArmRes
 def test_the_values_of_every_stated_seed(repository: Path, chain: None, change: Change) -> None:
     found = result(repository)
     assert found is not None and found.values == {3: 23.0, 4: 24.0} and found.mean == 23.5
+
+
+def test_seeds_are_not_chosen_after_the_fact(repository: Path, chain: None, change: Change) -> None:
     change("repeats", to=1)
-    found = result(repository)
-    assert found is not None and found.values == {3: 23.0} and found.std is None
+    with pytest.raises(PapertrailError, match=r"seed 4 is pinned too, which params\.yaml does not state"):
+        result(repository)
 
 
 def test_what_nobody_pinned_is_no_evidence(repository: Path, change: Change) -> None:
