@@ -19,6 +19,10 @@ class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
 
 
+class NotInstalled(PapertrailError):
+    """A library that this machine lacks, and that not everything needs; the message says how to get it."""
+
+
 def exit_status(work: Callable[[], object]) -> int:
     """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage."""
     try:
