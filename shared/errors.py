@@ -18,6 +18,10 @@ class UsageError(PapertrailError):
 class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
 
+    def __init__(self, message: str) -> None:
+        # PyTorch makes the error of a loader's worker anew from its traceback, whose end is what was said.
+        super().__init__(message.rpartition(f"{__name__}.DataError: ")[2].rstrip())
+
 
 def exit_status(work: Callable[[], object]) -> int:
     """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage."""
