@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared.datasets import rng
 from shared.datasets.augment import Augment, EvalSpec, ResizedCropSpec
+from shared.datasets.image_file import read_image
 from shared.datasets.memory import Batch, ImageDataModule
 from shared.datasets.spec import DatasetSpec, SplitName
-from shared.errors import DataError, UsageError
+from shared.errors import UsageError
 
 _ATTEMPTS = 10
 
@@ -36,12 +36,7 @@ class Images:
 
     def decode(self, number: int) -> Image.Image:
         """The image as RGB; DataError names it when it cannot be decoded."""
-        item = self.items[number]
-        try:
-            with Image.open(io.BytesIO(item) if isinstance(item, bytes) else item) as image:
-                return image.convert("RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise DataError(f"{self.names[number]}: cannot be decoded ({error}); fetch it again") from error
+        return read_image(self.items[number], self.names[number])
 
 
 class EncodedImages(ImageDataModule):
@@ -70,11 +65,8 @@ class _Decoded(Dataset):
         self.seed = seed
         self.epoch = epoch
 
-    def __getitem__(self, index: Tensor) -> Batch | DataError:
-        try:
-            pixels = [to_tensor(self._view(self.images.decode(number), number)) for number in index.tolist()]
-        except DataError as error:
-            return error  # raised by the loader, in the main process
+    def __getitem__(self, index: Tensor) -> Batch:
+        pixels = [to_tensor(self._view(self.images.decode(number), number)) for number in index.tolist()]
         return torch.stack(pixels), self.images.labels[index], index
 
     def _view(self, image: Image.Image, number: int) -> Image.Image:
