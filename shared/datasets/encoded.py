@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from torch.utils.data import Dataset
 from shared.datasets import rng
 from shared.datasets.augment import Augment, EvalSpec, ResizedCropSpec
 from shared.datasets.image_file import read_image
-from shared.datasets.memory import Batch, ImageDataModule
-from shared.datasets.spec import DatasetSpec, SplitName
-from shared.errors import UsageError
+
+if TYPE_CHECKING:
+    from shared.datasets.memory import Batch
+    from shared.datasets.streamed import EncodedImages
 
 _ATTEMPTS = 10
 
@@ -39,25 +39,16 @@ class Images:
         return read_image(self.items[number], self.names[number])
 
 
-class EncodedImages(ImageDataModule):
-    """A set whose images are decoded when they are used; `images` gives a split's."""
+def streamed(*what: Any, **options: Any) -> EncodedImages:
+    """The data module of such a set; Lightning comes with it, and only training needs that."""
+    from shared.datasets.streamed import EncodedImages
 
-    def __init__(self, spec: DatasetSpec, images: Callable[[SplitName], Images], **options: Any) -> None:
-        super().__init__(spec, **options)
-        self._images = images
-        if not spec.fixed and not (self.augment.random_resized_crop and self.augment.eval):
-            raise UsageError(f"{spec.name}: its images differ in size: the recipe needs random_resized_crop and eval")
-
-    def open(self, split: SplitName) -> Images:
-        """The split's encoded images."""
-        return self._images(split)
-
-    def dataset(self, split: SplitName, epoch: int) -> Dataset:
-        """Decoded batches; training images are cropped as (seed, epoch, index) say."""
-        return _Decoded(self.data[split], self.augment, training=split == "train", seed=self.seed, epoch=epoch)
+    return EncodedImages(*what, **options)
 
 
-class _Decoded(Dataset):
+class Decoded(Dataset):
+    """An epoch's batches, decoded when they are asked for; training images are cropped as (seed, epoch, index) say."""
+
     def __init__(self, images: Images, augment: Augment, *, training: bool, seed: int, epoch: int) -> None:
         self.images = images
         self.augment = augment
@@ -66,6 +57,7 @@ class _Decoded(Dataset):
         self.epoch = epoch
 
     def __getitem__(self, index: Tensor) -> Batch:
+        """The batch of int64 indices (N,)."""
         pixels = [to_tensor(self._view(self.images.decode(number), number)) for number in index.tolist()]
         return torch.stack(pixels), self.images.labels[index], index
 

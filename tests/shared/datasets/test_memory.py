@@ -3,7 +3,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from shared.datasets import Augment, Split, datamodule, spec
+from shared.datasets import Split, datamodule, spec
+from shared.datasets.augment import Augment
 from shared.datasets.loader import EpochLoader
 from shared.datasets.memory import InMemory
 from shared.errors import DataError, UsageError
