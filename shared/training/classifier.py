@@ -78,7 +78,7 @@ class Classifier(pl.LightningModule):
             learning_rate_factor,
             self.recipe.schedule,
             steps_per_epoch=self.steps_per_epoch,
-            total_steps=self.recipe.steps or (self.recipe.epochs or 0) * self.steps_per_epoch,
+            total_steps=self.recipe.length(self.steps_per_epoch),
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
