@@ -107,8 +107,10 @@ class Classifier(pl.LightningModule):
         return loss if term is None else loss + term
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """What the method does at the end of an epoch, before the epoch's evaluation."""
-        if self.method is not None and (self.trainer.is_last_batch or self.global_step == self.trainer.max_steps):
+        """End the training with its last step; what the method does at the end of an epoch, before its evaluation."""
+        if self.global_step == self.recipe.steps:
+            self.trainer.should_stop = True
+        if self.method is not None and (self.trainer.is_last_batch or self.trainer.should_stop):
             self.method.after_epoch(self.model)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 
 from shared import datasets
@@ -62,16 +63,21 @@ class ClassificationRun(Run):
         data.trainer = trainer  # it says how many processes share a batch, and so how many batches there are
         steps_per_epoch = -(-len(data.train_dataloader()) // recipe.accumulate)
         recipe.check_length(steps_per_epoch)
+        trainer.fit_loop.max_epochs = -(-recipe.length(steps_per_epoch) // steps_per_epoch)
         classifier = self._classifier(steps_per_epoch)
         resume = folder / FILE
         # Asked by every rank: rank 0 may be clearing up just now.
         resumable = resume.exists() and is_planned(self, folder)
-        trainer.fit(classifier, data, ckpt_path=resume if resumable else None, weights_only=True)
+        try:
+            trainer.fit(classifier, data, ckpt_path=resume if resumable else None, weights_only=True)
+        except SIGTERMException as error:  # where nobody heeds a signal, Lightning ends as if all were well
+            raise SystemExit(128 + signal.SIGTERM) from error
+        except SystemExit as error:  # it makes one of SIGINT
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            raise
         for callback in averaging:  # Lightning does so at the end of an epoch, and a resumed run may have none left
             callback.on_train_end(trainer, classifier)
-        if recipe.steps is not None:  # they may have ended within an epoch, which Lightning does not evaluate
-            trainer.validate(classifier, data, verbose=False)
-            curves.rows[-1] |= classifier.tested()
         network: nn.Module = classifier.model
         changes: dict[str, Any] = {}
         if recipe.method is not None:
@@ -129,8 +135,7 @@ def _trainer(
             num_nodes=hardware.nodes,
             strategy=hardware.strategy,
             precision=hardware.precision,
-            max_epochs=recipe.epochs if recipe.epochs is not None else -1,
-            max_steps=recipe.steps if recipe.steps is not None else -1,
+            max_epochs=-1,  # known when the data are; the classifier ends `steps` within an epoch
             accumulate_grad_batches=recipe.accumulate,
             gradient_clip_val=recipe.clip,
             callbacks=[*callbacks, kept, Together(), *shown],

@@ -148,6 +148,7 @@ def train_run(run: Run, folder: Path) -> bool:
         PapertrailError: the folder is in use by another process; or see `fit` of the task's run.
     """
     if is_finished(run, folder) and not _outdated(folder):
+        (folder / FILE).unlink(missing_ok=True)  # it may have been killed just before it did so itself
         print(f"{folder}: already trained under this plan", flush=True)
         return False
     if rank():  # a further DDP process: rank 0 holds the lock and writes the files

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from shared.errors import exit_status
 from shared.training.fit import ClassificationRun
 from shared.training.protocol import Protocol
@@ -35,6 +38,14 @@ def tiny(epochs: int = 3, **changes: object) -> Protocol:
 
 def run(protocol: Protocol) -> ClassificationRun:
     return ClassificationRun("ghostnet", "tiny", protocol, "ghost", 0)
+
+
+class Linear(ClassificationRun):
+    """A network without batch statistics, so that a gradient is the mean over whatever the batch is."""
+
+    def build(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
 
 
 if __name__ == "__main__":
