@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.errors import PapertrailError
 
@@ -19,12 +20,17 @@ class Strict(BaseModel):
     @classmethod
     def _numbers_are_numbers(cls, value: Any) -> Any:
         """Pydantic would take "3" for 3 and true for 1."""
-        for name, found in value.items() if isinstance(value, dict) else ():
-            if isinstance(found, bool | str) and name in cls.model_fields:
-                kinds = _kinds(cls.model_fields[name].annotation)
-                if kinds & {int, float} and type(found) not in kinds:
-                    raise ValueError(f"`{name}` is to be a number, not {found!r}")
+        stated = value.items() if isinstance(value, dict) else ()
+        if faults := [_no_number(name, found) for name, found in stated if not cls._takes(name, found)]:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
         return value
+
+    @classmethod
+    def _takes(cls, name: str, value: Any) -> bool:
+        if not isinstance(value, bool | str) or name not in cls.model_fields:
+            return True
+        kinds = _kinds(cls.model_fields[name].annotation)
+        return type(value) in kinds or not kinds & {int, float}
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -46,6 +52,10 @@ def _kinds(annotation: Any) -> set[Any]:
     if get_origin(annotation) in (Union, UnionType):
         return set().union(*map(_kinds, get_args(annotation)))
     return {get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation}
+
+
+def _no_number(name: str, found: Any) -> InitErrorDetails:
+    return {"type": PydanticCustomError("number", "Input should be a number"), "loc": (name,), "input": found}
 
 
 def _plain(fault: Any) -> str:

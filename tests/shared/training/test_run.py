@@ -22,6 +22,7 @@ from torch import nn
 from shared.errors import PapertrailError, UsageError
 from shared.files import read_json, sha256_file, write_json
 from shared.training import run as runs
+from shared.training.__main__ import main
 from shared.training.arms import fast_check
 from shared.training.classifier import DivergedError
 from shared.training.method import Method
@@ -296,19 +297,49 @@ def test_steps_give_the_length_too(tmp_path: Path) -> None:
     assert record["curves"][1]["test_loss"] != record["curves"][0]["test_loss"], "the last five steps are evaluated too"
 
 
-def test_an_unknown_protocol_arm_or_paper_ends_with_usage_status() -> None:
-    command = [sys.executable, "-m", "shared.training", "train", "papers/network_slimming", "mini", "no-such-arm"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 2 and "no arm `no-such-arm`" in ended.stderr and "Traceback" not in ended.stderr
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train papers/network_slimming mini no-such-arm", "no arm `no-such-arm`"),
+        (
+            "train papers/network_slimming mini pruned-40",
+            "`train`: papertrail prune network_slimming mini pruned-40",
+        ),
+        (
+            "papers/adder_detection mini adder",
+            "train, prune, evaluate; papertrail train adder_detection mini adder",
+        ),
+        ("train papers/adder_detection mini", "arguments are required: arm; see papertrail train --help"),
+        ("evaluate papers/ghostnet mini vgg16 --fast", "unrecognized arguments: --fast; see papertrail train --help"),
+        ("train papers/ghostnet mini vgg16 --seed one", "--seed: invalid int value: 'one'"),
+        ("train papers/ghostnet mini vgg16 --seed 4294967296", "--seed 4294967296: seeds go from 0 to 4294967295"),
+        ("evaluate papers/adder_detection mini adder --seed -1", "--seed -1: seeds go from 0 to 4294967295"),
+        ("", "the following arguments are required: action"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_what_is_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, message: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["python -m shared.training", *words.split()])
+    assert main() == 2
+    told = capsys.readouterr().err
+    assert message in told and told.startswith("papertrail: ") and told.count("\n") == 1
 
 
-def test_an_arm_to_prune_is_not_trained() -> None:
-    command = [sys.executable, "-m", "shared.training", "train", "papers/network_slimming", "mini", "pruned-40"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert (
-        ended.returncode == 2
-        and "`pruned-40` is not for `train`: papertrail prune network_slimming mini pruned-40" in ended.stderr
-    )
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"accelerator": "gpu"}, "trainer: No supported gpu backend found!"),
+        (
+            {"accelerator": "auto", "precision": "16-mixed"},
+            r"trainer\.precision: 16-mixed needs a GPU, and none",
+        ),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_hardware_that_is_not_here_is_named(tmp_path: Path, trainer: dict[str, Any], message: str) -> None:
+    with pytest.raises(PapertrailError, match=message):
+        run(tiny(trainer=trainer)).fit(tmp_path)
 
 
 def test_fast_runs_two_steps_and_writes_nothing() -> None:
