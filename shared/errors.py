@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class PapertrailError(Exception):
@@ -28,9 +30,13 @@ class NotInstalled(PapertrailError):
 
 
 def exit_status(work: Callable[[], object]) -> int:
-    """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage."""
+    """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage.
+
+    A signal that is to end it ends it as a shell tells it, with 130 or 143, when what is half-written is cleared away.
+    """
     try:
-        work()
+        with _endable():
+            work()
     except PapertrailError as error:
         print(f"papertrail: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -38,3 +44,17 @@ def exit_status(work: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail again
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _endable() -> Iterator[None]:
+    """SIGINT and SIGTERM raise SystemExit wherever the process is, unless whoever started it has them ignored."""
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for one, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(one, lambda number, _: sys.exit(128 + number))
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
