@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+MOST_NAMES = 10  # on one line
 
 
 class PapertrailError(Exception):
@@ -17,6 +20,21 @@ class UsageError(PapertrailError):
 
 class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """What an error says after "no such name": the names that `word` may have meant, or those that there are.
+
+    "did you mean mini or micro?", "there are mini, small", "there are a, b, c and 268 more", "there is none". Case
+    counts for nothing.
+    """
+    known = {name.casefold(): name for name in names}
+    wanted = word.casefold()
+    near = difflib.get_close_matches(wanted, known, n=3) or [name for name in known if wanted and wanted in name][:3]
+    if near:
+        return f"did you mean {' or '.join(known[name] for name in near)}?"
+    shown, more = list(known.values())[:MOST_NAMES], len(known) - MOST_NAMES
+    return f"there are {', '.join(shown)}{f' and {more} more' * (more > 0)}" if known else "there is none"
 
 
 def exit_status(work: Callable[[], object]) -> int:
