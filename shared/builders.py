@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from shared.errors import UsageError
+from shared.errors import UsageError, nearest
 
 Builder = Callable[..., nn.Module]
 IMAGENET = ((3, 224, 224), 1000)
@@ -40,27 +40,27 @@ def models(slug: str) -> dict[str, Model]:
 def find_model(slug: str, name: str) -> Model:
     """One of a paper's models; its detectors are imported only when no classifier has the name.
 
-    UsageError lists the known models.
+    UsageError names the nearest models.
     """
     for module in _modules(slug):
         stated = _stated(module)
         if name in stated:
             return stated[name]
-    raise UsageError(f"papers/{slug}: no model `{name}`; there are {', '.join(models(slug))}")
+    raise UsageError(f"papers/{slug}: no model `{name}`; {nearest(name, models(slug))}")
 
 
 def build(slug: str, model: str, args: dict[str, Any], classes: int, channels: int = COLOUR_CHANNELS) -> nn.Module:
     """A network of a paper; only images that are not in colour need a builder with `in_channels`.
 
     Raises:
-        UsageError: no such builder, or an argument that it does not have; the message lists what there is.
+        UsageError: no such builder, or an argument that it does not have; the message names the nearest.
     """
     builder = find_model(slug, model).build
     parameters = inspect.signature(builder).parameters
     extra = {} if channels == COLOUR_CHANNELS else {"in_channels": channels}
     for name in (*args, *extra):
         if name not in parameters:
-            raise UsageError(f"papers/{slug}: `{model}` takes no `{name}`; it takes {', '.join(parameters)}")
+            raise UsageError(f"papers/{slug}: `{model}` takes no `{name}`; {nearest(name, parameters)}")
     try:
         return builder(**args, **extra, classes=classes)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
+from shared.errors import nearest
 from shared.schema import Strict
 
 if TYPE_CHECKING:
@@ -112,10 +113,9 @@ def named(table: str, key: str, own: type[Strict] | None = None, names: tuple[st
         paper = (info.context or {}).get("paper", "")
         stated = _stated(paper, table)
         if name not in stated:
-            known = ", ".join([*names, *stated]) or "none"
             where = f"papers/{paper}" if paper else "a protocol without its paper"
-            fault = {"where": where, "key": key, "name": str(name), "known": known}
-            raise PydanticCustomError("unknown_name", "{where} has no `{key}: {name}`; there are: {known}", fault)
+            fault = {"where": where, "key": key, "name": str(name), "near": nearest(str(name), [*names, *stated])}
+            raise PydanticCustomError("unknown_name", "{where} has no `{key}: {name}`; {near}", fault)
         return stated[name].model_validate(value, context=info.context)
 
     return BeforeValidator(find)
