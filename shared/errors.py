@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -39,12 +40,33 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 def exit_status(work: Callable[[], object]) -> int:
     """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where there is no "≈" a "?" stands for it
     try:
-        work()
+        try:
+            work()
+        finally:
+            print(end="", flush=True)  # what cannot be written is to be known here
     except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:  # `papertrail ledger | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail again
-        return 1
+        return _told(error, 2 if isinstance(error, UsageError) else 1)
+    except ModuleNotFoundError as error:
+        return _told(f"the module {error.name} is missing; `papertrail doctor` says how to get it")
+    except OSError as error:
+        _drop_unwritten()
+        if isinstance(error, BrokenPipeError):  # `papertrail ledger | head` has read enough
+            return 1
+        return _told(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     return 0
+
+
+def _told(fault: object, status: int = 1) -> int:
+    print(f"papertrail: {fault}", file=sys.stderr)
+    return status
+
+
+def _drop_unwritten() -> None:
+    """Closing a stdout that takes nothing more is not to fail again."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

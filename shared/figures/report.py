@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared import datasets
-from shared.figures import plots
 from shared.errors import UsageError, nearest
+from shared.figures import plots
 from shared.files import ROOT
 from shared.ledger import Entry, judge, load_claims, tables
 from shared.ledger.claims import RunCheck

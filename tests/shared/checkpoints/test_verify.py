@@ -150,7 +150,7 @@ def test_a_run_made_again_is_equal_to_the_bit_or_close_by_metric(
     assert check.result == "failed" and "states another plan now" in check.detail
     for nothing, message in (
         (None, "give SLUG/PROTOCOL/ARM/SEED"),
-        ("ghostnet/tiny/ghost/9", "no record `ghostnet/tiny/ghost/9`; did you mean ghostnet/tiny/ghost/3?"),
+        ("ghostnet/tiny/ghost/9", "did you mean ghostnet/tiny/ghost/3?"),
     ):
         with pytest.raises(UsageError, match=message):
             list(verify(nothing, rerun=True))
