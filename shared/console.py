@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.errors import UsageError
+from shared.errors import PapertrailError, UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 Slug = Annotated[str, typer.Argument(metavar="PAPER", help="The paper's slug, such as ghostnet.")]
@@ -63,7 +63,7 @@ def command(
 
 def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
     """The arguments that `--set NAME=VALUE` gives, values as YAML reads them; UsageError names a pair that is none."""
-    import yaml
+    from shared.plain_yaml import parse_yaml
 
     settings = {}
     for pair in pairs:
@@ -71,9 +71,9 @@ def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             raise UsageError(f"--set {pair}: expected NAME=VALUE, such as width=1.3")
         try:
-            settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            settings[name] = None
+            settings[name] = parse_yaml(value, f"--set {pair}")
+        except PapertrailError as error:
+            raise UsageError(str(error)) from error
         if not isinstance(settings[name], bool | int | float | str):
             raise UsageError(f"--set {pair}: the value is to be a number, true, false or a word")
     return settings

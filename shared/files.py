@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from shared.errors import PapertrailError
+from shared.plain_yaml import parse_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "mmcv.lock")  # mmcv is compiled against the torch of the other
@@ -61,9 +60,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value of a JSON file; PapertrailError names the file when it is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PapertrailError(f"{path}: no such file") from error
+        return json.loads(_text(path))
     except ValueError as error:
         raise PapertrailError(
             f"{path}: not valid JSON ({error}); restore it, or delete it and run what wrote it"
@@ -71,13 +68,11 @@ def read_json(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The value of a YAML file; PapertrailError names the file, and the line of a syntax error."""
+    """The value of a YAML file; PapertrailError names the file, and the line and key of what is wrong."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PapertrailError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PapertrailError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+        return parse_yaml(_text(path), str(path))
+    except UnicodeDecodeError as error:
+        raise PapertrailError(f"{path}: not valid YAML ({error})") from error
 
 
 def sha256_file(path: Path) -> str:
@@ -111,6 +106,15 @@ def slug_of(text: str) -> str:
 def lock_hash() -> str:
     """The SHA-256 over both locks: which environment made a run."""
     return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in LOCKS)).hexdigest()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PapertrailError(f"{path}: no such file") from error
+    except OSError as error:
+        raise PapertrailError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _git(*arguments: str) -> str:

@@ -262,7 +262,11 @@ def test_settings_are_read_as_yaml_reads_them(wanted: dict[str, Any]) -> None:
     assert found == wanted and [*map(type, found.values())] == [*map(type, wanted.values())]
 
 
-@pytest.mark.parametrize("value", ["[1]", "{a: 1}", "", "~", "[", "2020-01-01"])
+def test_a_number_with_an_exponent_is_a_number() -> None:
+    assert settings_of(["width=1e-1", "s=+2E3", "name=e1"]) == {"width": 0.1, "s": 2000.0, "name": "e1"}
+
+
+@pytest.mark.parametrize("value", ["[1]", "{a: 1}", "", "~", "[", "2020-01-01", "2020-02-31", "010", "1_000", "yes"])
 def test_a_setting_is_one_scalar(value: str) -> None:
     with pytest.raises(UsageError, match="--set width="):
         settings_of([f"width={value}"])
