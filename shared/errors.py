@@ -23,6 +23,10 @@ class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
 
 
+class NotInstalled(PapertrailError):
+    """A library that this machine lacks, and that not everything needs; the message says how to get it."""
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """What an error says after "no such name": the names that `word` may have meant, or those that there are.
 

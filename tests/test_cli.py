@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import subprocess
@@ -19,8 +18,10 @@ from hypothesis import strategies as st
 from papers.ghostnet import MODELS, detectors
 from shared import cli, datasets, doctor, ledger
 from shared.console import settings_of, shape_of
-from shared.errors import DataError, PapertrailError, UsageError
+from shared.errors import DataError, NotInstalled, PapertrailError, UsageError
 from shared.files import ROOT
+from shared.ledger import verdicts
+from shared.paper import papers
 from shared.training import command
 from shared.training.protocol import load_protocol
 from shared.weights.storage import save_weights
@@ -140,6 +141,7 @@ def document(result: tuple[int, str, str]) -> Any:
     return json.loads(out)
 
 
+HEAVY = ("torch", "numpy", "scipy", "pytorch_lightning", "grimp")
 NOT_WHOLE = ("paper", "model", "args", "input", "energy_mj")
 
 
@@ -169,14 +171,49 @@ def test_models_lists_what_can_be_set(papertrail: Papertrail) -> None:
     assert "ghost_vgg16(s=2, d=3, width=1.0" in papertrail("models", "ghostnet")[1]
 
 
-def test_papers_and_ledger_agree(papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "judge", functools.cache(ledger.judge))  # it takes seconds
+def test_papers_and_ledger_agree(papertrail: Papertrail) -> None:
     entries = document(papertrail("ledger", "ghostnet", "--json"))
     keys = {"paper", "id", "where", "quantity", "says", "ours", "check", "protocol", "verdict", "confidence", "reason",
             "command"}  # fmt: skip
     assert entries and all(keys <= entry.keys() for entry in entries)
     (row,) = (row for row in document(papertrail("papers", "--json")) if row["paper"] == "ghostnet")
     assert row["claims"] == len(entries) == sum(row["verdicts"].values())
+
+
+def test_what_one_paper_lacks_is_told_in_a_line_and_the_others_go_on(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(slug: str) -> list[ledger.Entry]:
+        if slug == "eca_net":
+            raise NotInstalled("papers/eca_net: needs mmcv")
+        return []
+
+    monkeypatch.setattr(verdicts, "verdicts", judged)
+    others = [slug for slug in papers() if slug != "eca_net"]
+    status, out, err = papertrail("papers", "--json")
+    assert (status, [row["paper"] for row in json.loads(out)], err) == (
+        0,
+        others,
+        "papertrail: papers/eca_net: needs mmcv\n",
+    )
+    assert papertrail("ledger", "--json") == (0, "[]\n", "papertrail: papers/eca_net: needs mmcv\n")
+    assert papertrail("ledger", "eca_net") == (1, "", "papertrail: papers/eca_net: needs mmcv\n")
+
+
+def test_the_verdicts_of_every_paper_are_told_without_what_judging_needs() -> None:
+    """After the README's first command mmcv is not there; and PyTorch alone takes seconds to load."""
+    program = (
+        "import sys; sys.modules['mmdet'] = sys.modules['mmcv'] = sys.modules['mmengine'] = None\n"
+        "from shared import cli\n"
+        "for words in (['papers'], ['ledger'], ['ledger', 'adder_detection']):\n"
+        "    sys.argv = ['papertrail', *words, '--json']\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as ended: assert ended.code == 0, words\n"
+        f"print('loaded:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert ended.stderr == "" and ended.stdout.endswith("\nloaded: []\n"), ended.stderr
+    assert [slug for slug in papers() if f'"paper": "{slug}"' not in ended.stdout] == []
 
 
 def test_data_verifies_and_describes(papertrail: Papertrail) -> None:

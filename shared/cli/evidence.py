@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
 
 from shared.console import Settings, Slug, command, settings_of, shape_of
-from shared.errors import UsageError
+from shared.errors import NotInstalled, UsageError
 
 app = typer.Typer()
 
@@ -23,13 +24,25 @@ def list_papers() -> Iterator[dict[str, Any]]:
     """Every paper: claims and verdicts, one line each."""
     from collections import Counter
 
-    from shared.ledger import VERDICTS, judge
-    from shared.paper import load_paper, papers
+    from shared.ledger import VERDICTS
+    from shared.paper import load_paper
 
-    for slug in papers():
-        verdicts = Counter(entry.verdict for entry in judge(slug))
+    for slug, entries in _all_judged():
+        verdicts = Counter(entry.verdict for entry in entries)
         found = {verdict: verdicts[verdict] for verdict in VERDICTS if verdicts[verdict]}
         yield {"paper": slug, "title": load_paper(slug).title, "claims": verdicts.total(), "verdicts": found}
+
+
+def _all_judged() -> Iterator[tuple[str, list[Any]]]:
+    """Every paper with its verdicts; what one needs that is not installed is told in a line, and the others go on."""
+    from shared.ledger.verdicts import verdicts
+    from shared.paper import papers
+
+    for slug in papers():
+        try:
+            yield slug, verdicts(slug)
+        except NotInstalled as error:
+            print(f"papertrail: {error}", file=sys.stderr)
 
 
 def _model_line(row: dict[str, Any]) -> None:
@@ -112,11 +125,11 @@ def ledger(
     tested: Annotated[bool, typer.Option("--tested", help="Leave out what was not attempted.")] = False,
 ) -> list[Any]:
     """Every claim with its verdict."""
-    from shared.ledger import judge
-    from shared.paper import load_paper, papers
+    from shared.ledger.verdicts import verdicts
+    from shared.paper import load_paper
 
-    entries = [entry for slug in ([load_paper(paper).slug] if paper else papers()) for entry in judge(slug)]
-    return [entry for entry in entries if entry.verdict != "not attempted" or not tested]
+    every = [verdicts(load_paper(paper).slug)] if paper else [entries for _, entries in _all_judged()]
+    return [entry for entries in every for entry in entries if entry.verdict != "not attempted" or not tested]
 
 
 @command(app, show=lambda found: print(found["bibtex"]))

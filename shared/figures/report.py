@@ -16,10 +16,12 @@ from shared import datasets
 from shared.errors import UsageError, nearest
 from shared.figures import plots
 from shared.files import ROOT
-from shared.ledger import Entry, judge, load_claims, tables
+from shared.ledger import Entry, tables
 from shared.ledger.claims import RunCheck
 from shared.ledger.evidence import ArmResult, arm_result
+from shared.ledger.expand import load_claims
 from shared.ledger.intervals import welch
+from shared.ledger.judge import judge
 from shared.ledger.local import local_lines
 from shared.ledger.render import costs, sentence
 from shared.paper import load_paper

@@ -11,10 +11,10 @@ from typing import Any
 
 from shared.errors import PapertrailError, nearest
 from shared.files import ROOT, read_json, write_json, write_text
-from shared.ledger import load_claims
 from shared.ledger.claims import RunCheck
 from shared.ledger.entry import Entry
 from shared.ledger.evidence import arm_result
+from shared.ledger.expand import load_claims
 from shared.ledger.intervals import WELCH_NOTE
 from shared.ledger.judge import judge
 from shared.ledger.tables import TITLES, exhibit, in_order, legend, markdown_table, marked, overview

@@ -124,7 +124,7 @@ def find(ref: str) -> Path:
     return folder(slug) / f"{name}.json"
 
 
-def headline(metrics: Mapping[str, float]) -> str:
+def headline(metrics: Mapping[str, object]) -> str:
     """The metric that a run is told by: the first that its evaluation gives."""
     return next(iter(metrics))
 

@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import PapertrailError
 from shared.files import ROOT
-from shared.ledger import Entry, judge, render
+from shared.ledger import Entry, render
+from shared.ledger.judge import judge
 from shared.ledger.tables import overview
 from shared.paper import load_paper, papers
 
