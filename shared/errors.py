@@ -34,12 +34,14 @@ def nearest(word: str, names: Iterable[str]) -> str:
     counts for nothing.
     """
     known = {name.casefold(): name for name in names}
-    wanted = word.casefold()
-    near = difflib.get_close_matches(wanted, known, n=3) or [name for name in known if wanted and wanted in name][:3]
+    wanted, more = word.casefold(), len(known) - MOST_NAMES
+    likeness = 0.7 if more <= 0 else 0.5  # where all can be shown, one that is hardly like it says less
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=likeness)
+    near = near or [name for name in known if wanted and wanted in name][:3]
     if near:
         return f"did you mean {' or '.join(known[name] for name in near)}?"
-    shown, more = list(known.values())[:MOST_NAMES], len(known) - MOST_NAMES
-    return f"there are {', '.join(shown)}{f' and {more} more' * (more > 0)}" if known else "there is none"
+    shown = ", ".join(list(known.values())[:MOST_NAMES])
+    return f"there are {shown}{f' and {more} more' if more > 0 else ''}" if known else "there is none"
 
 
 def exit_status(work: Callable[[], object]) -> int:

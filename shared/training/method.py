@@ -5,8 +5,6 @@ A paper states METHODS in `papers/<slug>/__init__.py`; a recipe names one, `meth
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
+from shared.code import code_of
 from shared.errors import nearest
 from shared.schema import Strict
 
@@ -122,6 +121,4 @@ def named(table: str, key: str, own: type[Strict] | None = None, names: tuple[st
 
 
 def _stated(paper: str, table: str) -> dict[str, type[Strict]]:
-    if not paper.isidentifier() or importlib.util.find_spec(f"papers.{paper}") is None:
-        return {}
-    return getattr(importlib.import_module(f"papers.{paper}"), table, {})
+    return getattr(code_of(paper), table, {}) if paper.isidentifier() else {}
