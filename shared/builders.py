@@ -6,8 +6,6 @@ so that what trains a classifier does not depend on the code of detectors.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,15 +15,12 @@ from typing import Any, Literal, get_args, get_origin
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from shared.errors import UsageError, nearest
+from shared.code import code_of, first_line
+from shared.errors import PapertrailError, UsageError, nearest
 
 Builder = Callable[..., nn.Module]
 IMAGENET = ((3, 224, 224), 1000)
 COLOUR_CHANNELS = 3
-# What a builder, PyTorch or MMDetection raises at an argument that makes no network.
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 FROM_DATA = ("classes", "in_channels")
 LARGEST = 1_000_000  # no number that makes a network is larger
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
@@ -61,16 +56,14 @@ def build(slug: str, model: str, args: dict[str, Any], classes: int, channels: i
     """A network of a paper; only images that are not in colour need a builder with `in_channels`.
 
     Raises:
-        UsageError: no such builder, an argument that it does not have or of a wrong kind, a network that cannot be, or
-            that has a layer without channels; the message names the argument and its value.
+        UsageError: no such builder, an argument that it does not have (the message names the nearest), a value that it
+            cannot take, or one that leaves a layer without weights.
     """
     builder = find_model(slug, model).build
-    parameters = _parameters(builder)
     where = f"papers/{slug}: `{model}`"
+    parameters = _parameters(builder)
     settable = [name for name, one in parameters.items() if _kinds(one) and name not in FROM_DATA]
     for name in args:
-        if name in FROM_DATA:
-            raise UsageError(f"{where}: `{name}` is not set; it follows from the data, or from --classes and --input")
         if name not in settable:
             raise UsageError(f"{where} takes no `{name}`; {nearest(name, settable)}")
     given = args | ({} if channels == COLOUR_CHANNELS else {"in_channels": channels}) | {"classes": classes}
@@ -79,18 +72,19 @@ def build(slug: str, model: str, args: dict[str, Any], classes: int, channels: i
             raise UsageError(f"{where} takes no `{name}`: it sees images in colour alone")
         expected = _expected(parameters[name], value)
         if expected:
-            raise UsageError(f"{where} cannot be built with {name}={value}: expected {expected}")
+            raise UsageError(f"{where}: `{name}` is to be {expected}, not {value!r}")
         if type(value) is int and not {int, float} & {*_kinds(parameters[name])}:
             given[name] = str(value)  # digits are a number to YAML, and a word to a builder that reads them one by one
-    shown = ", ".join(f"{name}={value}" for name, value in given.items())
+    stated = ", ".join(f"{name}={value}" for name, value in given.items())
     try:
         network = builder(**given)
-    except FAULTS as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UsageError(f"{where} cannot be built with {shown}: {reason}") from error
+    except (PapertrailError, ImportError):
+        raise
+    except Exception as error:  # whatever a paper's code and PyTorch raise
+        raise UsageError(f"{where} cannot be built with {stated}: {first_line(error)}") from error
     for name, parameter in network.named_parameters():
         if not is_lazy(parameter) and parameter.numel() == 0:
-            raise UsageError(f"{where} cannot be built with {shown}: `{name}` would be empty")
+            raise UsageError(f"{where} cannot be built with {stated}: `{name}` would be empty")
     return network
 
 
@@ -111,12 +105,13 @@ def _kinds(parameter: inspect.Parameter) -> tuple[Any, ...]:
 
 
 def _expected(parameter: inspect.Parameter, value: Any) -> str:
-    """What the parameter takes; empty when `value` is that. A number whose default is above 0 must be, too."""
+    """What an argument is to be, where `value` is not; a number whose default is above 0 has to be that, too."""
     kinds, given = _kinds(parameter), type(value)
-    literals = [one for kind in kinds for one in get_args(kind)]
-    words = [*(KINDS[kind] for kind in kinds if kind in KINDS), *map(str, literals)]
+    choices = [choice for kind in kinds for choice in get_args(kind)]
+    words = [KINDS[kind] for kind in kinds if kind in KINDS]
+    words += [f"one of {', '.join(map(str, choices))}"] if choices else []
     if given not in (int, float) or not {int, float} & {*kinds}:
-        fits = given in kinds or value in literals or (given is int and str in kinds)
+        fits = given in kinds or value in choices or (given is int and str in kinds)
         return "" if fits else " or ".join(words)
     positive = type(parameter.default) in (int, float) and parameter.default > 0
     fits = (given in kinds or float in kinds) and abs(value) <= LARGEST and (value > 0 or not positive)
@@ -124,10 +119,10 @@ def _expected(parameter: inspect.Parameter, value: Any) -> str:
 
 
 def _modules(slug: str) -> Iterator[ModuleType]:
-    yield importlib.import_module(f"papers.{slug}")
-    if importlib.util.find_spec(f"papers.{slug}.detectors"):
-        yield importlib.import_module(f"papers.{slug}.detectors")
+    yield from filter(None, (code_of(slug, part) for part in ("", "detectors")))
 
 
 def _stated(module: ModuleType) -> dict[str, Model]:
+    if not hasattr(module, "MODELS"):
+        raise PapertrailError(f"{module.__name__.replace('.', '/')}: its code states no MODELS")
     return {name: Model(builder, *module.DEFAULTS.get(name, IMAGENET)) for name, builder in module.MODELS.items()}
