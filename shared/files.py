@@ -92,9 +92,20 @@ def git_commit() -> str:
     return f"{commit}-dirty" if changed else commit
 
 
-def slug_of(folder: str) -> str:
-    """The paper that "papers/<slug>", or "<slug>", names on a command line."""
-    return folder.removeprefix("papers/").rstrip("/")
+def in_checkout() -> bool:
+    """Whether this code stands in the repository, with its papers and data, or was installed without them."""
+    return (ROOT / "pyproject.toml").exists()
+
+
+def slug_of(text: str) -> str:
+    """The paper that a command line names: by its slug, or by a path that leads into its folder from where we are.
+
+    "papers/<slug>" is understood everywhere. What names no paper is left as it is.
+    """
+    papers, here = ROOT / "papers", Path(text).resolve()
+    if here != papers and here.is_relative_to(papers) and here.exists():
+        return here.relative_to(papers).parts[0]
+    return text.removeprefix("papers/").rstrip("/")
 
 
 def lock_hash() -> str:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shared.console import Settings, Slug, command, settings_of, shape_of
-from shared.errors import NotInstalled, UsageError
+from shared.console import Classes, MaybeSlug, Settings, Slug, command, settings_of, shape_of
+from shared.errors import NotInstalled, PapertrailError
 
 app = typer.Typer()
 
@@ -25,24 +25,31 @@ def list_papers() -> Iterator[dict[str, Any]]:
     from collections import Counter
 
     from shared.ledger import VERDICTS
-    from shared.paper import load_paper
 
-    for slug, entries in _all_judged():
+    for paper, entries in _all_judged():
         verdicts = Counter(entry.verdict for entry in entries)
         found = {verdict: verdicts[verdict] for verdict in VERDICTS if verdicts[verdict]}
-        yield {"paper": slug, "title": load_paper(slug).title, "claims": verdicts.total(), "verdicts": found}
+        yield {"paper": paper.slug, "title": paper.title, "claims": verdicts.total(), "verdicts": found}
 
 
-def _all_judged() -> Iterator[tuple[str, list[Any]]]:
-    """Every paper with its verdicts; what one needs that is not installed is told in a line, and the others go on."""
+def _all_judged() -> Iterator[tuple[Any, list[Any]]]:
+    """Every paper with its verdicts; what one needs that is not installed is told in a line, and the others go on.
+
+    PapertrailError, when they are done, says what is wrong with those that are broken.
+    """
     from shared.ledger.verdicts import verdicts
-    from shared.paper import papers
+    from shared.paper import load_paper, papers
 
+    faults = []
     for slug in papers():
         try:
-            yield slug, verdicts(slug)
+            yield load_paper(slug), verdicts(slug)
         except NotInstalled as error:
             print(f"papertrail: {error}", file=sys.stderr)
+        except PapertrailError as error:
+            faults.append(str(error))
+    if faults:
+        raise PapertrailError("\n".join(faults))
 
 
 def _model_line(row: dict[str, Any]) -> None:
@@ -68,7 +75,7 @@ def count(
     paper: Slug,
     model: str,
     image: Annotated[str | None, typer.Option("--input", metavar="C,H,W", help="The image's shape.")] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes.")] = None,
+    classes: Annotated[int | None, Classes] = None,
     settings: Settings = [],  # noqa: B006  (typer copies it)
     tool: Annotated[Literal["thop", "mmdetection"] | None, typer.Option(help="Count as this tool does, too.")] = None,
 ) -> dict[str, Any]:
@@ -84,13 +91,7 @@ def count(
     args = settings_of(settings)
     with torch.device("meta"):
         network = build(paper, model, args, classes or known.classes, shape[0])
-    try:
-        found = measured(network, shape)
-    except RuntimeError as error:
-        size = ",".join(map(str, shape))
-        raise UsageError(
-            f"--input {size}: `{model}` cannot see such an image ({str(error).splitlines()[0]})"
-        ) from error
+    found = measured(network, shape)
     row = {
         "paper": paper,
         "model": model,
@@ -119,17 +120,17 @@ def _ledger(entries: list[Any]) -> None:
     show(entries)
 
 
-@command(app, show=_ledger)
+@command(app, show=_ledger, together=True)
 def ledger(
-    paper: Annotated[str | None, typer.Argument(metavar="[PAPER]")] = None,
+    paper: MaybeSlug = None,
     tested: Annotated[bool, typer.Option("--tested", help="Leave out what was not attempted.")] = False,
-) -> list[Any]:
+) -> Iterator[Any]:
     """Every claim with its verdict."""
     from shared.ledger.verdicts import verdicts
     from shared.paper import load_paper
 
-    every = [verdicts(load_paper(paper).slug)] if paper else [entries for _, entries in _all_judged()]
-    return [entry for entries in every for entry in entries if entry.verdict != "not attempted" or not tested]
+    every = [verdicts(load_paper(paper).slug)] if paper else (entries for _, entries in _all_judged())
+    yield from (entry for entries in every for entry in entries if entry.verdict != "not attempted" or not tested)
 
 
 @command(app, show=lambda found: print(found["bibtex"]))

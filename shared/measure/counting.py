@@ -4,6 +4,9 @@ One multiply-add is one MAC. Convolutions and products of matrices and vectors c
 function (also with weights that the image makes), attention, `einsum`; so does a product of elements that is summed
 next. Bias, normalisation, activation, pooling, interpolation and scaling do not. An operator that multiplies and has no
 rule (shared/measure/operators.py) is refused by its name.
+
+The network is counted in evaluation mode, for one image. Each parameter counts once, however often it is used, and so
+does each of those that a parametrisation makes a weight of; buffers do not.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import copy
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, UsageError
 from shared.measure.operators import Operators
 
 PICOJOULES_ADDITION, PICOJOULES_MULTIPLICATION = Fraction("0.9"), Fraction("3.7")
@@ -66,22 +71,50 @@ def count(model: nn.Module, shape: tuple[int, int, int]) -> Count:
 
     Raises:
         PapertrailError: an operator that multiplies and has no rule, or that needs an image's values; the message names
-            it and the layer that calls it.
-        RuntimeError: the network cannot see such an image.
+            it and the layer that calls it. A module of TorchScript, too.
+        UsageError: the network cannot see such an image; the message names the layer that fails.
     """
-    twin = copy.deepcopy(model).to("meta").eval()
+    twin = _twin(model)
+    dtype = next((parameter.dtype for parameter in twin.parameters() if parameter.dtype.is_floating_point), None)
     operators = Operators(twin)
     try:
-        with torch.no_grad(), operators:
-            twin(torch.empty(1, *shape, device="meta"))
-    except RuntimeError as error:
-        if isinstance(error, NotImplementedError) or re.search("meta|CPU", str(error)):
-            reason = str(error).strip().splitlines()[0]
-            raise PapertrailError(f"{operators.where} cannot be counted: {reason}") from error
+        with torch.no_grad(), torch.device("meta"), operators:
+            twin(torch.empty(1, *shape, dtype=dtype))
+    except (PapertrailError, ImportError):
         raise
+    except Exception as error:  # whatever the code of a network raises
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        if isinstance(error, NotImplementedError) or re.search("meta|CPU", reason):
+            raise PapertrailError(f"{operators.where} cannot be counted: {reason}") from error
+        size = ",".join(map(str, shape))
+        raise UsageError(f"an image of {size} does not pass {operators.where}: {reason}") from error
     return Count(
-        params=sum(parameter.numel() for parameter in model.parameters()),
+        params=sum(parameter.numel() for parameter in twin.parameters()),
         macs=operators.macs,
         adder_taps=operators.adder_taps,
         activations=operators.activations,
     )
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A copy whose tensors are all on the meta device, those too that are neither parameter nor buffer."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule):
+            where = name or "the network"
+            raise PapertrailError(f"{where} is TorchScript, which cannot be counted; count the module it was made from")
+    tensors = [
+        tensor
+        for layer in model.modules()
+        for owned in (layer.parameters(recurse=False), layer.buffers(recurse=False), vars(layer).values())
+        for tensor in owned
+        if isinstance(tensor, Tensor)
+    ]
+    return copy.deepcopy(model, {id(tensor): _on_meta(tensor) for tensor in tensors}).eval()
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    if is_lazy(tensor):
+        lazy: Any = type(tensor)
+        return lazy(device="meta")  # its layer gives it a shape when it sees the image
+    bare = tensor.detach().to("meta")
+    return nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare

@@ -1,11 +1,12 @@
 import pytest
 import torch
-from pydantic import ValidationError
 
 from shared import datasets
 from shared.datasets import augment as ops
 from shared.datasets import rng
 from shared.datasets.augment import Augment, ColorJitterSpec, EraseSpec
+from shared.errors import PapertrailError
+from shared.schema import validated
 
 
 def some_images(count: int = 24, channels: int = 3, height: int = 9, width: int = 11) -> torch.Tensor:
@@ -116,9 +117,8 @@ def test_colour_jitter_of_saturation_keeps_the_grey_value():
     ],
 )
 def test_impossible_settings_are_refused_by_name(values, key):
-    with pytest.raises(ValidationError) as error:
-        Augment.model_validate(values)
-    assert ".".join(str(part) for part in error.value.errors()[0]["loc"]) == key
+    with pytest.raises(PapertrailError, match=f"augment: {key}: "):
+        validated(Augment, values, "augment")
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (12, 40)])

@@ -130,7 +130,7 @@ def test_meta_and_real_outputs_have_one_shape() -> None:
 
 
 def test_unknown_taps_are_named() -> None:
-    with pytest.raises(PapertrailError, match="no tap block99; it has block"):
+    with pytest.raises(PapertrailError, match="no tap `block99`; did you mean block"):
         build.detector(fcos(backbone=backbone(taps=["block99"])), 3)
 
 

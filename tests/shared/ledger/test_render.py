@@ -107,7 +107,7 @@ def test_the_sentence_has_the_numbers_of_the_ledger() -> None:
 
 def test_a_main_claim_that_is_not_there_is_named(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "load_paper", lambda slug: PAPER.model_copy(update={"main": {"no.such": "exact"}}))
-    with pytest.raises(PapertrailError, match=r"main: claims\.yaml has no claim `no\.such`"):
+    with pytest.raises(PapertrailError, match=r"main: no claim `no\.such`; there are "):
         render.verdict("ghostnet", entries)
 
 

@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations, weight_norm
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from papers.adder_detection.adder import adder2d
 from papers.eca_net.model import attention_resnet20
 from shared.builders import models
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, UsageError
 from shared.measure import count
 from shared.paper import papers
 
@@ -50,6 +54,67 @@ def test_every_network_of_every_paper_counts_as_torchs_own_counter_does(slug: st
         found = count(network, known.input)
     assert 2 * found.macs == counter.get_total_flops() > 0
     assert found.params == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_a_detector_counts_what_its_head_computes_without_layers() -> None:
+    """Sparse R-CNN: attention between the boxes and, for each box, a convolution whose filters the box makes."""
+    pytest.importorskip("mmcv.ops")
+    known = models("adder_detection")["sparse_rcnn"]
+    with torch.device("meta"):
+        network = known.build(classes=known.classes)
+    layers = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(lambda layer, _, y: layers.append(y.numel() * layer.weight[0].numel()))
+    with torch.no_grad():
+        found = count(network, known.input)
+    assert found.macs == sum(layers) + 1_151_385_600 == 157_391_462_400
+    assert float(found.energy_mj) == pytest.approx(found.macs * 4.6e-9)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, ...]]:
+    """A convolution of one to three dimensions, and a batch for it."""
+    dims, groups, transposed = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.booleans())
+    channels = [groups * draw(st.integers(1, 3)) for _ in range(2)]
+    kernel, dilation, stride, padding = (draw(st.integers(low, 3)) for low in (1, 1, 1, 0))
+    name = f"Conv{'Transpose' * transposed}{dims}d"
+    geometry = {"stride": stride, "padding": min(padding, kernel - 1), "dilation": dilation, "groups": groups}
+    layer = getattr(nn, name)(*channels, kernel, **geometry, bias=draw(st.booleans()), device="meta")
+    sizes = [draw(st.integers(1 + dilation * (kernel - 1), 9)) for _ in range(dims)]
+    return layer, (draw(st.integers(1, 3)), channels[0], *sizes)
+
+
+@given(convolutions())
+@settings(max_examples=60, deadline=None)
+def test_a_convolution_counts_as_torchs_counter_does_whatever_the_batch(
+    made: tuple[nn.Module, tuple[int, ...]],
+) -> None:
+    layer, batch = made
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(torch.empty(batch, device="meta"))
+    assert 2 * batch[0] * count(layer, batch[1:]).macs == counter.get_total_flops()  # type: ignore[arg-type]
+
+
+EQUATIONS = ["nchw,nchv->nwv", "nchw,ncwv->nchv", "nchw,nchw->n", "nchw,cw->nh", "nchw,kc->nkhw", "nchw,nkhw->nck"]
+
+
+@given(st.sampled_from(EQUATIONS), st.integers(1, 3), st.dictionaries(st.sampled_from("chwvk"), st.integers(2, 5)))
+@settings(max_examples=40, deadline=None)
+def test_einsum_counts_as_torchs_counter_does_whatever_the_batch(
+    equation: str, batch: int, drawn: dict[str, int]
+) -> None:
+    sizes = dict.fromkeys("chwvk", 4) | drawn
+    other = equation.partition(",")[2].partition("->")[0]
+
+    def forward(x: Tensor) -> Tensor:
+        shape = [len(x) if letter == "n" else sizes[letter] for letter in other]
+        return torch.einsum(equation, x, x.new_ones(shape))
+
+    image = (sizes["c"], sizes["h"], sizes["w"])
+    with FlopCounterMode(display=False) as counter:
+        forward(torch.empty(batch, *image, device="meta"))
+    assert 2 * batch * macs(forward, image) == counter.get_total_flops()
 
 
 def test_macs_and_activations_equal_fvcores() -> None:
@@ -107,10 +172,40 @@ FUNCTIONAL: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {  # of an image
     "dot": (lambda x: torch.dot(x.flatten(), x.flatten()), 48),
     "product and sum": (lambda x: (x * x.new_ones(4, 6)).sum((2, 3)), 48),
     "product and sum of all": (lambda x: x.mul(x + 1).sum(), 48),
+    "product, seen otherwise, scaled and summed": (lambda x: ((x * (x + 1)).mT.flatten(1) / 2).sum(1), 48),
+    "half of a product, summed": (lambda x: (x * (x + 1)).chunk(2, 1)[0].sum((1, 2, 3)), 24),
+    "window and sum": (lambda x: (x.unfold(2, 3, 1).unfold(3, 3, 1) * x.new_ones(3, 3)).sum((-2, -1)), 2 * 2 * 4 * 9),
+    "product of vectors": (lambda x: torch.linalg.vecdot(x, x + 1), 48),
+    "transposed conv1d": (lambda x: functional.conv_transpose1d(x.flatten(2), x.new_ones(2, 3, 5)), 24 * 2 * 3 * 5),
+    "conv3d": (lambda x: functional.conv3d(x[None], x.new_ones(3, 1, 2, 2, 2)), 3 * 1 * 3 * 5 * 8),
+    "mixture of filters": (
+        lambda x: functional.conv2d(x, (x.mean((2, 3)) @ x.new_ones(2, 3 * 2)).view(3, 2, 1, 1)),
+        2 * 6 + 24 * 6,
+    ),
+    "weighted sum of filters": (
+        lambda x: functional.conv2d(x, (x.mean((0, 2, 3)).view(2, 1, 1, 1, 1) * x.new_ones(2, 3, 2, 1, 1)).sum(0)),
+        2 * 6 + 24 * 6,
+    ),
+    "broadcast matmul": (lambda x: x @ x.new_ones(5, 1, 6, 7), 5 * 8 * 6 * 7),
+    "affine grid": (lambda x: functional.affine_grid(x.new_ones(1, 2, 3), (1, 2, 4, 6)), 24 * 2 * 3),
+    "mapped": (torch.func.vmap(lambda image: image @ image.mT), 2 * 4 * 6 * 4),
+    "constants made in the forward": (lambda x: x @ torch.ones(6, 7), 8 * 6 * 7),
+    "grouped attention": (
+        lambda x: functional.scaled_dot_product_attention(x, x[:, :1], x[:, :1], enable_gqa=True),
+        2 * (4 * 6 * 4 + 4 * 4 * 6),
+    ),
+    "causal attention": (
+        lambda x: functional.scaled_dot_product_attention(x, x, x, is_causal=True),
+        2 * (4 * 6 * 4 + 4 * 4 * 6),
+    ),
     "unfold": (lambda x: x.new_ones(3, 2 * 4) @ functional.unfold(x, (2, 2)), 3 * 8 * 3 * 5),
     "attention": (lambda x: functional.scaled_dot_product_attention(x, x, x), 2 * (4 * 6 * 4 + 4 * 4 * 6)),
     # Neither of these is a sum of products of what the image and something else give.
     "scaling and pooling": (lambda x: (x * x.mean((2, 3), keepdim=True)).sum((2, 3)), 0),
+    "scaling, seen otherwise": (lambda x: (x * x.mean((2, 3), keepdim=True)).flatten(2).mT.clone().sum(1), 0),
+    "scaling by what was made as large": (lambda x: (x * x.mean((2, 3), keepdim=True).expand_as(x)).sum((2, 3)), 0),
+    "product and pooling": (lambda x: functional.adaptive_avg_pool2d(x * (x + 1), 1), 0),
+    "product, then no product": (lambda x: (x * (x + 1)).relu_().sum((2, 3)), 0),
     "scaling": (lambda x: (x * 2 * x.new_ones(2, 1, 1)).sum((2, 3)), 0),
     "norm": (lambda x: x / (x * x).sum(1, keepdim=True) / torch.linalg.vector_norm(x), 0),
     "pooling": (lambda x: functional.avg_pool2d(functional.interpolate(x, scale_factor=2, mode="bilinear"), 2), 0),
@@ -125,6 +220,66 @@ def test_functions_count_as_layers_do(name: str) -> None:
 
 def test_what_is_computed_under_inference_mode_counts() -> None:
     assert macs(torch.inference_mode()(per_sample), (3, 8, 8), make=nn.Linear(3, 5 * 27)) == 3 * 5 * 27 + 5 * 27 * 64
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x @ x.new_ones(6, 6)
+
+
+class Constant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.ones(6, 6)  # neither parameter nor buffer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.table
+
+
+def tied() -> nn.Module:
+    layers = nn.Sequential(nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False))
+    layers[1].weight = layers[0].weight
+    return layers
+
+
+LINEAR = 8 * 6 * 6  # MACs of a layer from 6 to 6 numbers, on an image of 2 x 4 x 6
+MODULES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {  # with its MACs and its parameters
+    "tied": (tied, 2 * LINEAR, 36),
+    "used twice": (lambda: nn.Sequential(*[nn.Linear(6, 6, bias=False)] * 2), 2 * LINEAR, 36),
+    "lazy": (lambda: nn.Sequential(nn.LazyLinear(6), nn.LazyBatchNorm2d()), LINEAR, 36 + 6 + 2 + 2),
+    "buffers": (lambda: nn.Sequential(nn.Linear(6, 6, bias=False), nn.BatchNorm2d(2, affine=False)), LINEAR, 36),
+    "a constant": (Constant, LINEAR, 0),
+    "weight norm": (lambda: parametrizations.weight_norm(nn.Linear(6, 6, bias=False)), LINEAR, 36 + 6),
+    "weight norm of old": (lambda: weight_norm(nn.Linear(6, 6, bias=False)), LINEAR, 36 + 6),
+    "spectral norm": (lambda: parametrizations.spectral_norm(nn.Linear(6, 6, bias=False)), LINEAR + 36 + 6, 36),
+    "compiled": (lambda: nn.Sequential(torch.compile(nn.Linear(6, 6)), nn.Identity()), LINEAR, 42),  # type: ignore
+    "half precision": (lambda: nn.Linear(6, 6).half(), LINEAR, 42),
+    "frozen": (lambda: nn.Linear(6, 6).requires_grad_(False), LINEAR, 42),
+    "in parallel": (lambda: nn.DataParallel(nn.Linear(6, 6)), LINEAR, 42),
+    "a function with a gradient of its own": (lambda: Forward(Doubled.apply), LINEAR, 0),
+    "computed again": (
+        lambda: Forward(lambda x, inner: checkpoint(inner, x, use_reentrant=False), inner=nn.Linear(6, 6)), LINEAR, 42
+    ),
+    "weights from outside": (
+        lambda: Forward(
+            lambda x, inner: torch.func.functional_call(inner, {"weight": x.new_ones(6, 6)}, (x,)),
+            inner=nn.Linear(6, 6, bias=False),
+        ),
+        LINEAR,
+        36,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_of_every_kind_count_alike_on_every_device_and_in_every_mode(name: str) -> None:
+    make, expected, params = MODULES[name]
+    with torch.device("meta"):
+        empty = make()
+    for network in (make(), make().train(), empty):
+        found = count(network, (2, 4, 6))
+        assert (found.macs, found.params) == (expected, params)
 
 
 @pytest.mark.parametrize("need_weights", [True, False])
@@ -172,6 +327,13 @@ REFUSED: dict[str, tuple[Callable[..., Tensor], str]] = {
     "aten::_trilinear": (lambda x, inner: inner(x, x), r"inner \(Bilinear\) calls aten::_trilinear, which has no rule"),
     "aten::_cdist_forward": (lambda x, inner: torch.cdist(x, x), r"the network \(Forward\) calls aten::_cdist_forward"),
     "aten::_fft_r2c": (lambda x, inner: torch.fft.rfft2(x).abs(), "calls aten::_fft_r2c"),
+    "aten::_pdist_forward": (lambda x, inner: functional.pdist(x[0, 0]), "calls aten::_pdist_forward"),
+    "aten::_embedding_bag": (
+        lambda x, inner: functional.embedding_bag(x.new_zeros(1, 6).long(), x[0, 0], mode="sum"),
+        "calls aten::_embedding_bag",
+    ),
+    "of a product": (lambda x, inner: torch.fft.rfft2(x * (x + 1)).abs(), "calls aten::_fft_r2c"),
+    "numpy": (lambda x, inner: torch.from_numpy(x.numpy() @ x.numpy()), "cannot be counted: can't convert meta"),
     "papertrail::adder2d": (lambda x, inner: adder2d(x, x.new_ones(3, 2, 1, 1)), "calls papertrail::adder2d"),
     "nonzero": (lambda x, inner: x[x > 0], r"the network \(Forward\) cannot be counted: .*nonzero"),
     "item": (lambda x, inner: x * x.sum().item(), "cannot be counted: .*item"),
@@ -183,6 +345,19 @@ def test_what_has_no_rule_or_needs_values_is_refused_by_its_name(name: str) -> N
     forward, message = REFUSED[name]
     with pytest.raises(PapertrailError, match=message):
         macs(forward, (2, 4, 6), inner=nn.Bilinear(6, 6, 3))
+
+
+def test_torchscript_is_refused_by_the_name_of_its_module() -> None:
+    scripted = torch.jit.script(nn.Conv2d(3, 4, 1))  # type: ignore[no-untyped-call]
+    with pytest.raises(PapertrailError, match="1 is TorchScript, which cannot be counted"):
+        count(nn.Sequential(nn.Conv2d(3, 3, 1), scripted), (3, 8, 8))
+
+
+@pytest.mark.parametrize("failing", [nn.Conv2d(3, 4, 9), nn.Linear(5, 5), Forward(lambda x: x.view(x[9]))])
+def test_an_image_that_a_layer_cannot_see_is_told_with_the_layer(failing: nn.Module) -> None:
+    with pytest.raises(UsageError, match=r"an image of 3,4,4 does not pass 1 \(\w+\): .+") as caught:
+        count(nn.Sequential(nn.Conv2d(3, 3, 1), failing), (3, 4, 4))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_operator_of_mmcv_that_has_no_form_for_the_meta_device_is_refused_by_its_name() -> None:

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared.datasets.augment import Augment
-from shared.errors import UsageError
+from shared.errors import PapertrailError, UsageError
+from shared.schema import validated
 from shared.training import tasks
 from shared.training.classification import TASK, ClassificationRecipe
 from shared.training.plan import starts
@@ -69,8 +70,8 @@ def test_the_recipe_is_of_the_task_that_it_names() -> None:
     ],
 )
 def test_what_the_task_would_ignore_is_named(change: dict[str, Any], named: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        Protocol.model_validate(stated(**change))
+    with pytest.raises(PapertrailError) as caught:
+        validated(Protocol, stated(**change), "mini")
     assert named in str(caught.value)
 
 
