@@ -86,6 +86,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def text_bytes(path: Path) -> bytes:
+    """A text file's bytes, with the line ends that git keeps: a checkout or an editor may have made others of them."""
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
 def git_commit() -> str:
     """The commit that is checked out: 40 hexadecimal digits, with "-dirty" when sources differ or are not in it."""
     try:
@@ -104,7 +109,7 @@ def slug_of(folder: str) -> str:
 
 def lock_hash() -> str:
     """The SHA-256 over both locks: which environment made a run."""
-    return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in LOCKS)).hexdigest()
+    return hashlib.sha256(b"".join(text_bytes(ROOT / name) for name in LOCKS)).hexdigest()
 
 
 def _git(*arguments: str) -> str:
