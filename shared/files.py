@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import yaml
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "mmcv.lock")  # mmcv is compiled against the torch of the other
@@ -45,6 +45,20 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before the work that makes it.
+
+    UsageError when it is no ordinary file, or when it or its folder cannot be written to.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: not an ordinary file; give the name of the file to write")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path}: {folder} is no folder; give another place")
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise UsageError(f"{path}: no permission to write it; give another place")
 
 
 def write_text(path: Path, text: str) -> None:
