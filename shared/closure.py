@@ -15,6 +15,7 @@ from typing import Any
 
 import grimp
 
+from shared.errors import PapertrailError
 from shared.files import ROOT, lock_hash
 
 
@@ -23,6 +24,8 @@ def imported(starts: Iterable[str]) -> tuple[str, ...]:
     graph = _graph()
     found: set[str] = set()
     for start in starts:
+        if start not in graph.modules:
+            raise PapertrailError(f"{ROOT / _file(start)}: no such file")
         for name in {start, *graph.find_upstream_modules(start)}:
             found |= {name, *_packages(name)}
     return tuple(sorted(str(_file(name)) for name in found))
@@ -54,7 +57,10 @@ def _tree(path: Path) -> str:
 @functools.cache
 def _graph() -> Any:
     # What is imported for the type checker alone never runs.
-    return grimp.build_graph("shared", "papers", cache_dir=None, exclude_type_checking_imports=True)
+    try:
+        return grimp.build_graph("shared", "papers", cache_dir=None, exclude_type_checking_imports=True)
+    except grimp.exceptions.SourceSyntaxError as error:
+        raise PapertrailError(f"{error.filename}, line {error.lineno}: no valid Python: {error.text}") from error
 
 
 def _packages(module: str) -> set[str]:

@@ -7,16 +7,28 @@ import dataclasses
 import functools
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from shared.errors import UsageError
+from shared.errors import PapertrailError, UsageError
+
+
+def _slug(text: str) -> str:
+    from shared.files import slug_of
+
+    return slug_of(text)
+
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
-Slug = Annotated[str, typer.Argument(metavar="PAPER", help="The paper's slug, such as ghostnet.")]
+Slug = Annotated[
+    str, typer.Argument(metavar="PAPER", parser=_slug, help="The paper's slug, such as ghostnet, or its folder.")
+]
+MaybeSlug = Annotated[str | None, typer.Argument(metavar="[PAPER]", parser=_slug)]
+Classes = typer.Option(min=1, max=2**31 - 1, help="Number of classes.")
 Settings = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="An argument of the model's builder.")]
 
 
@@ -25,29 +37,44 @@ def command(
     name: str | None = None,
     *,
     show: Callable[[Any], object] | None = None,
+    together: bool = False,
+    anywhere: bool = False,
     failed: Callable[[Any], bool] = lambda result: False,
 ) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """A function as a command with the option `--json`.
 
     What the function returns is the result. With `--json` it is the one document on stdout, and what the work prints
     on the way goes to stderr; without, `show` prints it (one `key: value` line each, when left out). What a generator
-    yields is shown as it comes, and is a list in JSON. The status is 1 when `failed` says so of a result, or of
-    anything that was yielded.
+    yields is shown as it comes, or `together` at its end, and is a list in JSON; an error loses nothing that came
+    before it. The status is 1 when `failed` says so of a result, or of anything that was yielded. Without a checkout
+    only a command that works `anywhere` does.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, as_json: bool, **options: Any) -> None:
+            if not anywhere:
+                _require_checkout()
+            tell: Callable[[Any], object] = show or print_rows
+            found, fault = [], None
             with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
                 result = function(*args, **options)
-                results = result if isinstance(result, Iterator) else iter([result])
-                found = []
-                for one in results:
-                    found.append(one)
-                    if not as_json:
-                        (show or print_rows)(one)
+                several = isinstance(result, Iterator)
+                try:
+                    for one in result if several else [result]:
+                        found.append(one)
+                        if not (as_json or together):
+                            tell(one)
+                except PapertrailError as error:
+                    if not found:
+                        raise
+                    fault = error
             if as_json:
-                print_json(found if isinstance(result, Iterator) else result)
+                print_json(found if several else result)
+            elif together:
+                tell(found)
+            if fault is not None:
+                raise fault
             if any(failed(one) for one in found):
                 raise typer.Exit(1)
 
@@ -61,9 +88,16 @@ def command(
     return decorate
 
 
+def _require_checkout() -> None:
+    from shared.files import ROOT, in_checkout
+
+    if not in_checkout():
+        raise PapertrailError(f"{ROOT}: code alone, without claims and data; clone the repository, then `make install`")
+
+
 def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
     """The arguments that `--set NAME=VALUE` gives, values as YAML reads them; UsageError names a pair that is none."""
-    import yaml
+    from shared.plain_yaml import parse_yaml
 
     settings = {}
     for pair in pairs:
@@ -71,9 +105,9 @@ def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             raise UsageError(f"--set {pair}: expected NAME=VALUE, such as width=1.3")
         try:
-            settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            settings[name] = None
+            settings[name] = parse_yaml(value, f"--set {pair}")
+        except PapertrailError as error:
+            raise UsageError(str(error)) from error
         if not isinstance(settings[name], bool | int | float | str):
             raise UsageError(f"--set {pair}: the value is to be a number, true, false or a word")
     return settings
@@ -82,15 +116,15 @@ def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
 def shape_of(text: str) -> tuple[int, int, int]:
     """The (C, H, W) of `--input 3,224,224`."""
     sizes = text.split(",")
-    if len(sizes) != 3 or not all(size.strip().isdigit() and int(size) > 0 for size in sizes):
-        raise UsageError(f"--input {text}: expected three sizes C,H,W, such as 3,224,224")
+    if len(sizes) != 3 or not all(re.fullmatch(r" *[1-9][0-9]{0,4} *", size) for size in sizes):
+        raise UsageError(f"--input {text}: expected three sizes C,H,W, each from 1 to 99999, such as 3,224,224")
     channels, height, width = map(int, sizes)
     return channels, height, width
 
 
 def print_json(value: Any) -> None:
-    """The one document of `--json`; a dataclass is a mapping, a path its text."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
+    """The one document of `--json`, in ASCII; a dataclass is a mapping, a path its text."""
+    print(json.dumps(value, indent=2, default=_jsonable))
 
 
 def print_rows(row: Mapping[str, Any]) -> None:

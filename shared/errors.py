@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -22,6 +23,10 @@ class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
 
 
+class NotInstalled(PapertrailError):
+    """A library that this machine lacks, and that not everything needs; the message says how to get it."""
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """What an error says after "no such name": the names that `word` may have meant, or those that there are.
 
@@ -29,22 +34,45 @@ def nearest(word: str, names: Iterable[str]) -> str:
     counts for nothing.
     """
     known = {name.casefold(): name for name in names}
-    wanted = word.casefold()
-    near = difflib.get_close_matches(wanted, known, n=3) or [name for name in known if wanted and wanted in name][:3]
+    wanted, more = word.casefold(), len(known) - MOST_NAMES
+    likeness = 0.7 if more <= 0 else 0.5  # where all can be shown, one that is hardly like it says less
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=likeness)
+    near = near or [name for name in known if wanted and wanted in name][:3]
     if near:
         return f"did you mean {' or '.join(known[name] for name in near)}?"
-    shown, more = list(known.values())[:MOST_NAMES], len(known) - MOST_NAMES
-    return f"there are {', '.join(shown)}{f' and {more} more' * (more > 0)}" if known else "there is none"
+    shown = ", ".join(list(known.values())[:MOST_NAMES])
+    return f"there are {shown}{f' and {more} more' if more > 0 else ''}" if known else "there is none"
 
 
 def exit_status(work: Callable[[], object]) -> int:
     """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where there is no "≈" a "?" stands for it
     try:
-        work()
+        try:
+            work()
+        finally:
+            print(end="", flush=True)  # what cannot be written is to be known here
     except PapertrailError as error:
-        print(f"papertrail: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:  # `papertrail ledger | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail again
-        return 1
+        return _told(error, 2 if isinstance(error, UsageError) else 1)
+    except ModuleNotFoundError as error:
+        return _told(f"the module {error.name} is missing; `papertrail doctor` says how to get it")
+    except OSError as error:
+        _drop_unwritten()
+        if isinstance(error, BrokenPipeError):  # `papertrail ledger | head` has read enough
+            return 1
+        return _told(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     return 0
+
+
+def _told(fault: object, status: int = 1) -> int:
+    print(f"papertrail: {fault}", file=sys.stderr)
+    return status
+
+
+def _drop_unwritten() -> None:
+    """Closing a stdout that takes nothing more is not to fail again."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from shared.errors import PapertrailError, UsageError
+from shared.plain_yaml import parse_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "mmcv.lock")  # mmcv is compiled against the torch of the other
@@ -75,9 +74,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value of a JSON file; PapertrailError names the file when it is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PapertrailError(f"{path}: no such file") from error
+        return json.loads(_text(path))
     except ValueError as error:
         raise PapertrailError(
             f"{path}: not valid JSON ({error}); restore it, or delete it and run what wrote it"
@@ -85,13 +82,11 @@ def read_json(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The value of a YAML file; PapertrailError names the file, and the line of a syntax error."""
+    """The value of a YAML file; PapertrailError names the file, and the line and key of what is wrong."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PapertrailError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PapertrailError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+        return parse_yaml(_text(path), str(path))
+    except UnicodeDecodeError as error:
+        raise PapertrailError(f"{path}: not valid YAML ({error})") from error
 
 
 def sha256_file(path: Path) -> str:
@@ -116,14 +111,34 @@ def git_commit() -> str:
     return f"{commit}-dirty" if changed else commit
 
 
-def slug_of(folder: str) -> str:
-    """The paper that "papers/<slug>", or "<slug>", names on a command line."""
-    return folder.removeprefix("papers/").rstrip("/")
+def in_checkout() -> bool:
+    """Whether this code stands in the repository, with its papers and data, or was installed without them."""
+    return (ROOT / "pyproject.toml").exists()
+
+
+def slug_of(text: str) -> str:
+    """The paper that a command line names: by its slug, or by a path that leads into its folder from where we are.
+
+    "papers/<slug>" is understood everywhere. What names no paper is left as it is.
+    """
+    papers, here = ROOT / "papers", Path(text).resolve()
+    if here != papers and here.is_relative_to(papers) and here.exists():
+        return here.relative_to(papers).parts[0]
+    return text.removeprefix("papers/").rstrip("/")
 
 
 def lock_hash() -> str:
     """The SHA-256 over both locks: which environment made a run."""
     return hashlib.sha256(b"".join(text_bytes(ROOT / name) for name in LOCKS)).hexdigest()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PapertrailError(f"{path}: no such file") from error
+    except OSError as error:
+        raise PapertrailError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _git(*arguments: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from shared.errors import UsageError
+from shared.errors import UsageError, nearest
 from shared.files import ROOT, read_yaml
 from shared.schema import Strict, validated
 
@@ -105,8 +105,8 @@ def papers() -> list[str]:
 
 
 def load_paper(slug: str) -> Paper:
-    """The paper of that slug; UsageError lists the known ones, PapertrailError names what is wrong in its file."""
+    """The paper of that slug; UsageError names the nearest, PapertrailError names what is wrong in its file."""
     if slug not in papers():
-        raise UsageError(f"no paper `{slug}`; there are {', '.join(papers())}")
+        raise UsageError(f"no paper `{slug}`; {nearest(slug, papers())}")
     path = ROOT / "papers" / slug / "paper.yaml"
     return validated(Paper, read_yaml(path), str(path))

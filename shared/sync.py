@@ -18,7 +18,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from shared import datasets
 from shared.closure import imported
-from shared.files import ROOT, write_text
+from shared.files import LOCKS, ROOT, write_text
 from shared.paper import load_paper, papers
 from shared.training.plan import Action, reads, starts
 from shared.training.protocol import EMBEDDED, Protocol, load_protocols
@@ -109,8 +109,7 @@ def _stage(slug: str, protocol: Protocol, arms: list[str], kind: Kind) -> dict[s
     folder, run = f"papers/{slug}", f"papers/{slug}/runs/${{item.protocol}}/${{key}}"
     action: Action = "train" if kind == "continue" else kind
     code = imported({start for arm in arms for start in starts(slug, protocol, arm, action)})
-    locks = ["requirements.lock", "mmcv.lock"]
-    deps = [*code, *locks, "data/${item.data}/set.yaml", "data/${item.data}/verified.json"]
+    deps = [*code, *LOCKS, "data/${item.data}/set.yaml", "data/${item.data}/verified.json"]
     if kind != "prune":  # a detector's builder reads its backbone also where it is measured
         deps += sorted({file for arm in arms for file in _weights(protocol, arm)})
     if kind in ("prune", "continue"):
@@ -148,9 +147,17 @@ def _data(name: str) -> dict[str, Any]:
 
 
 def _evidence(slug: str) -> list[str]:
-    """What the judge and the notebook read besides code."""
+    """What the judge and the notebook read besides code; of another paper, the weights that training reads."""
+    protocols = load_protocols(ROOT / "papers" / slug / "params.yaml").values()
+    refs = {ref for protocol in protocols for arm in protocol.arms for ref in reads(protocol, arm)}
+    others = sorted({ref.partition("/")[0] for ref in refs} - {slug})
     names = ("checkpoints", "claims.yaml", "paper.yaml", "params.yaml", "records", f"runs/{EMBEDDED}")
-    return [f"papers/{slug}/{name}" for name in names]
+    return [
+        *(f"papers/{slug}/{name}" for name in names),
+        *(f"papers/{other}/{name}" for other in others for name in ("checkpoints", "records")),
+        *sorted({f"data/{protocol.data}/set.yaml" for protocol in protocols}),
+        *LOCKS,
+    ]
 
 
 def _pictures(slug: str) -> list[str]:

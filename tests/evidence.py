@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from shared.ledger import load_claims
 from shared.ledger.claims import named_tests
+from shared.ledger.expand import load_claims
 from shared.paper import papers
 
 # The one excuse: a library of the optional dependencies is not installed here.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import subprocess
@@ -19,8 +18,10 @@ from hypothesis import strategies as st
 from papers.ghostnet import MODELS, detectors
 from shared import cli, datasets, doctor, ledger
 from shared.console import settings_of, shape_of
-from shared.errors import DataError, PapertrailError, UsageError
+from shared.errors import DataError, NotInstalled, PapertrailError, UsageError
 from shared.files import ROOT
+from shared.ledger import verdicts
+from shared.paper import papers
 from shared.training import command
 from shared.training.protocol import load_protocol
 from shared.weights.storage import save_weights
@@ -75,31 +76,58 @@ def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
     [
         ([], "Usage: papertrail"),
         (["nosuch"], "No such command 'nosuch'"),
+        (["leger"], "Did you mean 'ledger'"),
         (["count"], "Missing argument 'PAPER'"),
         (["count", "ghostnet", "ghostnet", "--nosuch"], "No such option"),
         (["count", "nosuch", "ghostnet"], "no paper `nosuch`; there are "),
         (["count", "ghostnet", "nosuch"], "no model `nosuch`; there are ghostnet, ghost_vgg16"),
-        (["count", "ghostnet", "ghostnet", "--set", "depth=3"], "takes no `depth`; it takes width, rounding, head"),
+        (["count", "gostnet", "ghostnet"], "no paper `gostnet`; did you mean ghostnet?"),
+        (["count", "ghostnet", "ghst"], "no model `ghst`; did you mean ghostnet"),
+        (["count", "ghostnet", "ghostnet", "--set", "depth=3"], "takes no `depth`; there are width, rounding, head"),
+        (["count", "ghostnet", "ghostnet", "--set", "widht=3"], "takes no `widht`; did you mean width?"),
+        (
+            ["count", "ghostnet", "ghostnet", "--set", "rounding=torch"],
+            "`rounding` is to be one of pytorch, tensorflow",
+        ),
+        (["count", "ghostnet", "ghostnet", "--set", "width=true"], "`width` is to be a number, not True"),
+        (["count", "ghostnet", "ghostnet", "--set", "width=-1"], "cannot be built with width=-1: the width must be"),
+        (["count", "ghostnet", "ghostnet", "--set", "width=1e300"], "cannot be built with width=1e+300: "),
         (["count", "ghostnet", "ghostnet", "--set", "width"], "--set width: expected NAME=VALUE"),
-        (["count", "ghostnet", "ghostnet", "--set", "width=wide"], "cannot be built with {'width': 'wide'}"),
-        (["count", "ghostnet", "ghostnet", "--set", "classes=3"], "cannot be built with {'classes': 3}"),
+        (["count", "ghostnet", "ghostnet", "--set", "width=wide"], "`width` is to be a number, not 'wide'"),
+        (["count", "ghostnet", "ghostnet", "--set", "classes=3"], "takes no `classes`; there are width"),
         (["count", "ghostnet", "ghostnet", "--input", "3,224"], "--input 3,224: expected three sizes C,H,W"),
+        *(
+            (["count", "ghostnet", "ghostnet", "--input", size], f"--input {size}: expected three sizes C,H,W")
+            for size in (
+                "3,²,224",
+                "3,٣,224",
+                "3,0,224",
+                "3,-1,224",
+                "3x224x224",
+                "3,,224",
+                "3,224.0,224",
+                "3,1e3,224",
+                "3,100000,224",
+                f"3,{'9' * 5000},224",
+            )
+        ),
         (["count", "ghostnet", "vgg16", "--input", "3,1,1"], "--input 3,1,1: `vgg16` cannot see such an image"),
-        (["count", "ghostnet", "ghostnet", "--classes", "0"], "--classes"),
+        *((["count", "ghostnet", "ghostnet", "--classes", number], "--classes") for number in ("0", "x", "9" * 30)),
         (["models", "nosuch"], "no paper `nosuch`"),
         (["ledger", "nosuch"], "no paper `nosuch`"),
         (["cite", "nosuch"], "no paper `nosuch`"),
         (["verify", "ghostnet/nosuch"], "no checkpoint `ghostnet/nosuch`"),
         (["verify", "ghostnet/nosuch", "--all"], "either a checkpoint or --all"),
-        (["export", "ghostnet/nosuch", "--out", "x.onnx"], "no record `ghostnet/nosuch`"),
+        (["export", "ghostnet/nosuch", "--out", "x.onnx"], "no checkpoint `ghostnet/nosuch`, nor a record"),
         (["export", "ghostnet/nosuch", "--out", "x.onnx", "--format", "tf"], "tf"),
         (["pin", "nosuch"], "no finished run (run.json) here"),
         (["import", "nosuch", "x.pth", "--model", "m", "--out", "o"], "no paper `nosuch`"),
-        (["accuracy", "ghostnet", "vgg16", "--weights", "x", "--data", "nosuch"], "no data set 'nosuch'"),
-        (["data", "nosuch"], "no data set 'nosuch'; known: "),
+        (["accuracy", "ghostnet", "vgg16", "--weights", "x", "--data", "nosuch"], "no data set `nosuch`"),
+        (["data", "mnst5k"], "no data set `mnst5k`; did you mean mnist5k?"),
+        (["data", "nosuch"], "no data set `nosuch`; there are cifar10"),
         (["train", "nosuch", "mini", "vgg16"], "no paper `nosuch`"),
-        (["train", "ghostnet", "nosuch", "vgg16"], "no protocol `nosuch`; it has mini, small"),
-        (["train", "ghostnet", "mini", "nosuch"], "`mini` has no arm `nosuch`; it has vgg16"),
+        (["train", "ghostnet", "nosuch", "vgg16"], "no protocol `nosuch`; there are mini, small"),
+        (["train", "ghostnet", "mini", "nosuch"], "`mini` has no arm `nosuch`; there are vgg16"),
         (["train", "ghostnet", "mini"], "give either an arm or --all"),
         (["evaluate", "ghostnet", "mini", "vgg16", "--all"], "give either an arm or --all"),
         (["prune", "ghostnet", "mini"], "Missing argument 'ARM'"),
@@ -107,7 +135,9 @@ def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
         (["train", "network_slimming", "mini", "pruned-40"], "`pruned-40` is not for `train`"),
         (["export-config", "ghostnet", "mini", "vgg16", "--out", "config.py"], "mini"),
         (["release", "one"], "`one` is no version"),
-        (["bench", "nosuch"], "no benchmark 'nosuch'; known: adder"),
+        (["train", "ghostnet", "mni", "vgg16"], "no protocol `mni`; did you mean mini?"),
+        (["evaluate", "ghostnet", "mini", "vg16"], "no arm `vg16`; did you mean vgg16"),
+        (["bench", "nosuch"], "no benchmark `nosuch`; there are adder"),
         (["new", "Not A Slug"], "cannot name a Python package"),
     ],
 )
@@ -140,6 +170,7 @@ def document(result: tuple[int, str, str]) -> Any:
     return json.loads(out)
 
 
+HEAVY = ("torch", "numpy", "scipy", "pytorch_lightning", "grimp")
 NOT_WHOLE = ("paper", "model", "args", "input", "energy_mj")
 
 
@@ -169,14 +200,49 @@ def test_models_lists_what_can_be_set(papertrail: Papertrail) -> None:
     assert "ghost_vgg16(s=2, d=3, width=1.0" in papertrail("models", "ghostnet")[1]
 
 
-def test_papers_and_ledger_agree(papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "judge", functools.cache(ledger.judge))  # it takes seconds
+def test_papers_and_ledger_agree(papertrail: Papertrail) -> None:
     entries = document(papertrail("ledger", "ghostnet", "--json"))
     keys = {"paper", "id", "where", "quantity", "says", "ours", "check", "protocol", "verdict", "confidence", "reason",
             "command"}  # fmt: skip
     assert entries and all(keys <= entry.keys() for entry in entries)
     (row,) = (row for row in document(papertrail("papers", "--json")) if row["paper"] == "ghostnet")
     assert row["claims"] == len(entries) == sum(row["verdicts"].values())
+
+
+def test_what_one_paper_lacks_is_told_in_a_line_and_the_others_go_on(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(slug: str) -> list[ledger.Entry]:
+        if slug == "eca_net":
+            raise NotInstalled("papers/eca_net: needs mmcv")
+        return []
+
+    monkeypatch.setattr(verdicts, "verdicts", judged)
+    others = [slug for slug in papers() if slug != "eca_net"]
+    status, out, err = papertrail("papers", "--json")
+    assert (status, [row["paper"] for row in json.loads(out)], err) == (
+        0,
+        others,
+        "papertrail: papers/eca_net: needs mmcv\n",
+    )
+    assert papertrail("ledger", "--json") == (0, "[]\n", "papertrail: papers/eca_net: needs mmcv\n")
+    assert papertrail("ledger", "eca_net") == (1, "", "papertrail: papers/eca_net: needs mmcv\n")
+
+
+def test_the_verdicts_of_every_paper_are_told_without_what_judging_needs() -> None:
+    """After the README's first command mmcv is not there; and PyTorch alone takes seconds to load."""
+    program = (
+        "import sys; sys.modules['mmdet'] = sys.modules['mmcv'] = sys.modules['mmengine'] = None\n"
+        "from shared import cli\n"
+        "for words in (['papers'], ['ledger'], ['ledger', 'adder_detection']):\n"
+        "    sys.argv = ['papertrail', *words, '--json']\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as ended: assert ended.code == 0, words\n"
+        f"print('loaded:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert ended.stderr == "" and ended.stdout.endswith("\nloaded: []\n"), ended.stderr
+    assert [slug for slug in papers() if f'"paper": "{slug}"' not in ended.stdout] == []
 
 
 def test_data_verifies_and_describes(papertrail: Papertrail) -> None:
@@ -262,7 +328,11 @@ def test_settings_are_read_as_yaml_reads_them(wanted: dict[str, Any]) -> None:
     assert found == wanted and [*map(type, found.values())] == [*map(type, wanted.values())]
 
 
-@pytest.mark.parametrize("value", ["[1]", "{a: 1}", "", "~", "[", "2020-01-01"])
+def test_a_number_with_an_exponent_is_a_number() -> None:
+    assert settings_of(["width=1e-1", "s=+2E3", "name=e1"]) == {"width": 0.1, "s": 2000.0, "name": "e1"}
+
+
+@pytest.mark.parametrize("value", ["[1]", "{a: 1}", "", "~", "[", "2020-01-01", "2020-02-31", "010", "1_000", "yes"])
 def test_a_setting_is_one_scalar(value: str) -> None:
     with pytest.raises(UsageError, match="--set width="):
         settings_of([f"width={value}"])

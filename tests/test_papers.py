@@ -23,8 +23,10 @@ from shared.checkpoints.history import commits
 from shared.checkpoints.records import broken, unlike
 from shared.compression.continued import untrained
 from shared.files import ROOT
-from shared.ledger import VERDICTS, judge
+from shared.ledger import VERDICTS
+from shared.ledger.judge import judge
 from shared.ledger.render import stale
+from shared.ledger.verdicts import changed
 from shared.notebook import source
 from shared.paper import load_paper, papers
 from shared.scaffold import placeholders
@@ -99,6 +101,12 @@ def test_every_claim_has_a_verdict_and_what_is_not_exact_has_a_reason(slug: str)
 @every_paper
 def test_generated_text_is_fresh(slug: str) -> None:
     assert stale(slug) == [], f"run `python -m shared.ledger papers/{slug}`"
+
+
+@every_paper
+def test_the_verdicts_are_those_of_what_is_here(slug: str) -> None:
+    """A machine without mmcv reads them, and judges nothing anew."""
+    assert changed(slug) == [], f"run `dvc repro --single-item papers/{slug}`"
 
 
 def test_the_deps_of_every_stage_equal_the_imports() -> None:

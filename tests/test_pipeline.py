@@ -87,7 +87,7 @@ def test_the_main_job_ends_with_verdicts_and_runs_again_what_changed_and_no_more
         f"{PAPER}/dvc.yaml:notebook", PAPER,
     ]  # fmt: skip
     metrics = json.loads((copy / PAPER / "runs/mini/baseline/metrics.json").read_text())
-    assert set(metrics["top1"]["seeds"]) == {"0"} and 10 < metrics["top1"]["mean"] <= 100
+    assert metrics.keys() == {"top1"} and 10 < metrics["top1"]["mean"] <= 100
     (verdict,) = json.loads((copy / PAPER / "verdicts.json").read_text())
     assert (verdict["id"], verdict["verdict"]) == ("t1.baseline.params", "exact")
     assert f"{PAPER}/runs/mini/baseline/metrics.json" in run(copy, "dvc", "metrics", "show", "--json")

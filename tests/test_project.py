@@ -54,7 +54,7 @@ def test_lightning_is_not_a_malicious_release() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["shared.training.run", "shared.checkpoints.pin", "shared.ledger", "papers.ghostnet"]
+    "module", ["shared.training.run", "shared.checkpoints.pin", "shared.ledger.judge", "papers.ghostnet"]
 )
 def test_the_core_needs_neither_detection_nor_notebooks_nor_dvc(module: str) -> None:
     heavy = "('mmdet', 'mmcv', 'IPython', 'jupyter_core', 'nbclient', 'dvc', 'pyarrow', 'kornia', 'timm', 'grimp')"

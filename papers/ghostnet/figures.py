@@ -31,8 +31,9 @@ from papers.ghostnet.model import TABLE_1, ghost_vgg16, theoretical_speed_up, vg
 from shared import datasets
 from shared.figures import maps, plots
 from shared.figures.report import Report, note
-from shared.ledger import load_claims, tables
+from shared.ledger import tables
 from shared.ledger.claims import CountCheck
+from shared.ledger.expand import load_claims
 from shared.ledger.printed import parse_printed
 from shared.measure import count
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import pickle
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shared.builders import build
+from shared.code import code_of
 from shared.errors import PapertrailError, UsageError
 from shared.files import sha256_file
 from shared.weights.storage import fill, is_pickle, load_weights, save_weights
@@ -25,12 +25,9 @@ def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: 
     Returns:
         What was written: file, tensors, parameters, and the hashes of it and of its source.
     """
-    try:
-        upstream = importlib.import_module(f"papers.{slug}.upstream")
-    except ModuleNotFoundError as error:
-        if error.name != f"papers.{slug}.upstream":
-            raise
-        raise UsageError(f"papers/{slug}: no upstream.py, which would say how published names map onto ours") from error
+    upstream = code_of(slug, "upstream")
+    if upstream is None:
+        raise UsageError(f"papers/{slug}: no upstream.py, which would say how published names map onto ours")
     network = build(slug, model, args, classes)
     fill(network, upstream.rename(_read(source)), source)
     state = network.state_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -22,5 +23,25 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from shared.files import git_commit, in_checkout
+
+        print(f"papertrail {version('papertrail')}{f', commit {git_commit()}' if in_checkout() else ''}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version and commit, and exit.")
+    ] = False,
+) -> None: ...
+
+
 for part in (evidence, runs, checkpoints, repository):
     app.add_typer(part.app)

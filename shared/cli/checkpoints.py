@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shared.console import Settings, Slug, command, print_lines, settings_of
+from shared.console import Classes, Settings, Slug, command, print_lines, settings_of
 from shared.errors import UsageError
 
 app = typer.Typer()
@@ -100,7 +100,7 @@ def import_(
     source: Annotated[Path, typer.Argument(help="Published weights: .pth or .safetensors.")],
     model: Annotated[str, typer.Option(help="The builder they belong to.")],
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
-    classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 1000,
+    classes: Annotated[int, Classes] = 1000,
     settings: Settings = [],  # noqa: B006  (typer copies it)
 ) -> dict[str, Any]:
     """Convert weights that others published to our names."""

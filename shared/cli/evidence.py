@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
 
-from shared.console import Settings, Slug, command, settings_of, shape_of
-from shared.errors import UsageError
+from shared.console import Classes, MaybeSlug, Settings, Slug, command, settings_of, shape_of
+from shared.errors import NotInstalled, PapertrailError, UsageError
 
 app = typer.Typer()
 
@@ -23,13 +24,32 @@ def list_papers() -> Iterator[dict[str, Any]]:
     """Every paper: claims and verdicts, one line each."""
     from collections import Counter
 
-    from shared.ledger import VERDICTS, judge
+    from shared.ledger import VERDICTS
+
+    for paper, entries in _all_judged():
+        verdicts = Counter(entry.verdict for entry in entries)
+        found = {verdict: verdicts[verdict] for verdict in VERDICTS if verdicts[verdict]}
+        yield {"paper": paper.slug, "title": paper.title, "claims": verdicts.total(), "verdicts": found}
+
+
+def _all_judged() -> Iterator[tuple[Any, list[Any]]]:
+    """Every paper with its verdicts; what one needs that is not installed is told in a line, and the others go on.
+
+    PapertrailError, when they are done, says what is wrong with those that are broken.
+    """
+    from shared.ledger.verdicts import verdicts
     from shared.paper import load_paper, papers
 
+    faults = []
     for slug in papers():
-        verdicts = Counter(entry.verdict for entry in judge(slug))
-        found = {verdict: verdicts[verdict] for verdict in VERDICTS if verdicts[verdict]}
-        yield {"paper": slug, "title": load_paper(slug).title, "claims": verdicts.total(), "verdicts": found}
+        try:
+            yield load_paper(slug), verdicts(slug)
+        except NotInstalled as error:
+            print(f"papertrail: {error}", file=sys.stderr)
+        except PapertrailError as error:
+            faults.append(str(error))
+    if faults:
+        raise PapertrailError("\n".join(faults))
 
 
 def _model_line(row: dict[str, Any]) -> None:
@@ -55,7 +75,7 @@ def count(
     paper: Slug,
     model: str,
     image: Annotated[str | None, typer.Option("--input", metavar="C,H,W", help="The image's shape.")] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes.")] = None,
+    classes: Annotated[int | None, Classes] = None,
     settings: Settings = [],  # noqa: B006  (typer copies it)
     tool: Annotated[Literal["thop", "mmdetection"] | None, typer.Option(help="Count as this tool does, too.")] = None,
 ) -> dict[str, Any]:
@@ -106,17 +126,17 @@ def _ledger(entries: list[Any]) -> None:
     show(entries)
 
 
-@command(app, show=_ledger)
+@command(app, show=_ledger, together=True)
 def ledger(
-    paper: Annotated[str | None, typer.Argument(metavar="[PAPER]")] = None,
+    paper: MaybeSlug = None,
     tested: Annotated[bool, typer.Option("--tested", help="Leave out what was not attempted.")] = False,
-) -> list[Any]:
+) -> Iterator[Any]:
     """Every claim with its verdict."""
-    from shared.ledger import judge
-    from shared.paper import load_paper, papers
+    from shared.ledger.verdicts import verdicts
+    from shared.paper import load_paper
 
-    entries = [entry for slug in ([load_paper(paper).slug] if paper else papers()) for entry in judge(slug)]
-    return [entry for entry in entries if entry.verdict != "not attempted" or not tested]
+    every = [verdicts(load_paper(paper).slug)] if paper else (entries for _, entries in _all_judged())
+    yield from (entry for entries in every for entry in entries if entry.verdict != "not attempted" or not tested)
 
 
 @command(app, show=lambda found: print(found["bibtex"]))

@@ -70,7 +70,7 @@ def _finding(finding: Any) -> None:
     print(f"{finding.state:>8}  {finding.part}: {finding.detail}{remedy}")
 
 
-@command(app, show=_finding, failed=lambda finding: finding.state == "missing")
+@command(app, show=_finding, anywhere=True, failed=lambda finding: finding.state == "missing")
 def doctor() -> Iterator[Any]:
     """What this machine lacks, and the command that mends it; status 1 when something is missing."""
     from shared.doctor import examine

@@ -96,17 +96,16 @@ def _protocol(paper: str, name: str) -> Any:
 
 
 def _perform(work: list[tuple[Any, str]], paper: str, protocol: str, seed: int | None, fast: bool) -> dict[str, Any]:
-    """Do (action, arm) after (action, arm); the result has each arm's metrics.json, where a whole arm was measured."""
-    from shared.files import ROOT, read_json
+    """Do (action, arm) after (action, arm); the result has what evaluating found, where a whole arm was measured."""
     from shared.paper import load_paper
     from shared.training.command import perform
 
     slug = load_paper(paper).slug
     metrics = {}
     for action, arm in work:
-        perform(action, slug, protocol, arm, seed=seed, fast=fast)
+        found = perform(action, slug, protocol, arm, seed=seed, fast=fast)
         if action == "evaluate" and seed is None:
-            metrics[arm] = read_json(ROOT / "papers" / slug / "runs" / protocol / arm / "metrics.json")
+            metrics[arm] = found
     return {
         "paper": slug,
         "protocol": protocol,

@@ -10,7 +10,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from shared.errors import PapertrailError, UsageError
+from shared.errors import PapertrailError, UsageError, nearest
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def per_layer(scores: Mapping[str, Tensor], ratio: float | Mapping[str, float]) 
     _check(scores, ratios.values())
     for pattern in ratios:
         if not any(fnmatchcase(name, pattern) for name in scores):
-            raise UsageError(f"ratio: {pattern!r} meets no prunable layer; they are {', '.join(scores)}")
+            raise UsageError(f"ratio: {pattern!r} meets no prunable layer; {nearest(pattern, scores)}")
     keep = {}
     for name, score in scores.items():
         own = [value for pattern, value in ratios.items() if fnmatchcase(name, pattern)][-1:] or [0.0]

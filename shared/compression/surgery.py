@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch_pruning.dependency import Node
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, nearest
 from shared.layers.select import ChannelSelect
 from shared.layers.shuffle import ChannelShuffle
 from shared.layers.widths import prunable_norms
@@ -126,7 +126,7 @@ def _spared(mask: Tensor, gradient: Tensor) -> Tensor:
 def _check_masks(norms: Mapping[str, Any], keep: Mapping[str, Tensor]) -> None:
     for name, mask in keep.items():
         if name not in norms:
-            raise PapertrailError(f"{name}: no prunable layer of this network; they are {', '.join(norms)}")
+            raise PapertrailError(f"{name}: no prunable layer of this network; {nearest(name, norms)}")
         wanted = norms[name].weight.shape
         if mask.dtype != torch.bool or mask.shape != wanted:
             found = f"{mask.dtype} {tuple(mask.shape)}"

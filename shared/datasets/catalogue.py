@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.datasets.augment import Augment
 from shared.datasets.spec import DatasetSpec
-from shared.errors import UsageError
+from shared.errors import UsageError, nearest
 from shared.files import ROOT, read_yaml
 from shared.schema import validated
 
@@ -30,10 +30,10 @@ def names() -> list[str]:
 
 
 def spec(name: str) -> DatasetSpec:
-    """What a set is; UsageError names the known sets, PapertrailError what is wrong in its set.yaml."""
+    """What a set is; UsageError names the nearest sets, PapertrailError what is wrong in its set.yaml."""
     path = FOLDER / name / "set.yaml"
     if not path.is_file():
-        raise UsageError(f"no data set {name!r}; known: {', '.join(names())}")
+        raise UsageError(f"no data set `{name}`; {nearest(name, names())}")
     return _read(path)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from shared.builders import build, find_model
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, nearest
 from shared.weights.load import load_checkpoint
 from shared.weights.records import identity
 
@@ -64,9 +64,7 @@ class TapsBackbone(nn.Module):
         self.norm_eval = norm_eval
         unknown = [tap for tap in self.taps if tap not in found]
         if unknown:
-            raise PapertrailError(
-                f"papers/{paper}: `{model}` has no tap {', '.join(unknown)}; it has {', '.join(found)}"
-            )
+            raise PapertrailError(f"papers/{paper}: `{model}` has no tap `{unknown[0]}`; {nearest(unknown[0], found)}")
         self.out_channels = tuple(found[tap] for tap in self.taps)
 
     def init_weights(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.detection.network import DetectorNetwork
-from shared.errors import PapertrailError
+from shared.errors import NotInstalled
 
 # Pixels of 0..255 to what the classification networks were trained on; batches padded to what a stride of 32 divides.
 PREPROCESSOR = {
@@ -25,14 +25,14 @@ REMEDY = "`make detection` installs it (see `papertrail doctor`)"
 
 
 def require() -> None:
-    """Import MMDetection; PapertrailError says how to get what is missing."""
+    """Import MMDetection; NotInstalled says how to get what is missing."""
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # of their own state
             import mmcv.ops  # noqa: F401
             import mmdet.datasets
             import mmdet.models  # noqa: F401
     except ImportError as error:
-        raise PapertrailError(f"detectors need MMDetection and mmcv's operators ({error}); {REMEDY}") from error
+        raise NotInstalled(f"detectors need MMDetection and mmcv's operators ({error}); {REMEDY}") from error
     from mmengine.registry import init_default_scope
 
     init_default_scope("mmdet")
@@ -47,7 +47,7 @@ def detector(config: dict[str, Any], classes: int) -> DetectorNetwork:
         classes: number of classes; put wherever the dictionary says `num_classes`, but for a proposal network's one.
 
     Raises:
-        PapertrailError: MMDetection, or mmcv's operators, are missing.
+        NotInstalled: MMDetection, or mmcv's operators, are missing.
     """
     require()
     from mmdet.registry import MODELS

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared import datasets
+from shared.errors import UsageError, nearest
 from shared.figures import plots
 from shared.files import ROOT
-from shared.ledger import Entry, judge, load_claims, tables
+from shared.ledger import Entry, tables
 from shared.ledger.claims import RunCheck
 from shared.ledger.evidence import ArmResult, arm_result
+from shared.ledger.expand import load_claims
 from shared.ledger.intervals import welch
+from shared.ledger.judge import judge
 from shared.ledger.local import local_lines
 from shared.ledger.render import costs, sentence
 from shared.paper import load_paper
@@ -86,11 +89,16 @@ class Report:
 
     def exhibit(self, name: str) -> None:
         """Show a table or a figure of the paper: each part beside ours, then the intervals of its orderings."""
-        (known,) = (one for one in self.paper.exhibits if one.name == name)
-        self._show([place for place in self._places(self.entries) if known.holds(place)], titled=False)
+        known = {one.name: one for one in self.paper.exhibits}
+        if name not in known:
+            raise UsageError(f"{self.folder / 'paper.yaml'}: no exhibit `{name}`; {nearest(name, known)}")
+        self._show([place for place in self._places(self.entries) if known[name].holds(place)], titled=False)
 
     def place(self, name: str) -> None:
         """Show the claims of a place that is no exhibit: a section, or a page of released code."""
+        known = self._places(self.entries)
+        if name not in known:
+            raise UsageError(f"{self.folder / 'claims.yaml'}: no claim stands in `{name}`; {nearest(name, known)}")
         self._show([name], titled=False)
 
     def rest(self) -> None:

@@ -7,7 +7,7 @@ import sys
 
 from shared.errors import UsageError, exit_status
 from shared.files import ROOT, slug_of
-from shared.ledger import judge
+from shared.ledger.judge import judge
 from shared.ledger.local import local_lines
 from shared.ledger.render import update
 from shared.ledger.show import tally

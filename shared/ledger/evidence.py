@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from shared.checkpoints.records import broken, unlike
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, nearest
 from shared.training.protocol import Protocol
 from shared.weights.records import read_records, records_file
 
@@ -60,6 +60,6 @@ def arm_result(slug: str, name: str, protocol: Protocol, arm: str, metric: str =
             raise PapertrailError(f"{where}: {fault}; pin what is missing, or train and pin the arm again")
         found = record.seeds[str(seed)].metrics
         if metric not in found:
-            raise PapertrailError(f"{where}: no metric `{metric}`; it has {', '.join(found)}")
+            raise PapertrailError(f"{where}: no metric `{metric}`; {nearest(metric, found)}")
         values[seed] = found[metric]
     return ArmResult(values)

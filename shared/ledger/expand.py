@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, nearest
 from shared.files import ROOT, read_yaml
 from shared.ledger.claims import (
     COUNTED,
@@ -186,7 +186,7 @@ class File:
     def _known(self, where: str, what: str, names: Iterable[str], known: Collection[str]) -> None:
         for name in names:
             if name not in known:
-                raise PapertrailError(f"{self.path}: {where}: {what}: no `{name}`; there are {', '.join(known)}")
+                raise PapertrailError(f"{self.path}: {where}: {what}: no `{name}`; {nearest(name, known)}")
 
 
 def _narrowest(exhibit: Exhibit, row: Row, column: Column, number: Number) -> Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, nearest
 from shared.files import ROOT
 from shared.ledger.claims import ArithmeticCheck, Claim, CountCheck, MeasureCheck, OracleCheck, RunCheck, named_tests
 from shared.ledger.counts import by_count
@@ -72,5 +72,6 @@ def _require_test(claim: Claim, name: str) -> None:
     """A test that is not there proves nothing; that it passed is seen to by tests/evidence.py."""
     file, function = name.split("::")
     path = ROOT / file
-    if not path.exists() or not re.search(rf"^def {function}\(", path.read_text(encoding="utf-8"), re.MULTILINE):
-        raise PapertrailError(f"claim `{claim.id}`: there is no test {name}")
+    known = re.findall(r"^def (\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE) if path.exists() else []
+    if function not in known:
+        raise PapertrailError(f"claim `{claim.id}`: {file} has no test `{function}`; {nearest(function, known)}")

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, nearest
 from shared.files import ROOT, read_json, write_json, write_text
-from shared.ledger import load_claims
 from shared.ledger.claims import RunCheck
 from shared.ledger.entry import Entry
 from shared.ledger.evidence import arm_result
+from shared.ledger.expand import load_claims
 from shared.ledger.intervals import WELCH_NOTE
 from shared.ledger.judge import judge
 from shared.ledger.tables import TITLES, exhibit, in_order, legend, markdown_table, marked, overview
@@ -54,7 +54,7 @@ def verdict(slug: str, entries: Sequence[Entry]) -> str:
     rows = []
     for identity in paper.main:
         if identity not in by_id:
-            raise PapertrailError(f"papers/{slug}/paper.yaml: main: claims.yaml has no claim `{identity}`")
+            raise PapertrailError(f"papers/{slug}/paper.yaml: main: no claim `{identity}`; {nearest(identity, by_id)}")
         entry = by_id[identity]
         claim = f"{entry.row}, {TITLES[entry.quantity]}" if entry.quantity in TITLES else entry.row
         rows.append([claim, entry.says, entry.ours or "", _scale(entry, protocols),
@@ -160,7 +160,9 @@ def _replications(slug: str, entries: Sequence[Entry]) -> str:
     for report in load_paper(slug).replications:
         for identity, number in report.found.items():
             if identity not in by_id:
-                raise PapertrailError(f"papers/{slug}/paper.yaml: replications: claims.yaml has no claim `{identity}`")
+                raise PapertrailError(
+                    f"papers/{slug}/paper.yaml: replications: no claim `{identity}`; {nearest(identity, by_id)}"
+                )
             entry = by_id[identity]
             rows.append([entry.row, entry.quantity, entry.says, number, entry.ours or entry.verdict, report.who,
                          report.how])  # fmt: skip

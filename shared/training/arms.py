@@ -1,8 +1,9 @@
 """Arms: every seed of one trained or pruned, then evaluated, and summed up.
 
 An arm's folder, papers/<slug>/runs/<protocol>/<arm>, holds `seeds/<N>/` (see run.py) and `curves.csv`, which training
-writes, and `metrics.json`, which evaluating writes: mean, standard deviation (n - 1) and the value of each seed. What
-was measured of a seed, of which weights and at which commit, stands in `evaluated/<N>.json`; git keeps it out.
+writes, and `metrics.json`, which evaluating writes for DVC's tables: of the headline metric the mean and the standard
+deviation (n - 1). All that was measured of a seed, of which weights and at which commit, stands in
+`evaluated/<N>.json`; git keeps it out.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from shared.files import git_commit, read_json, write_json, write_text
 from shared.training.plan import CONTINUED, command
 from shared.training.protocol import protocol_with
 from shared.training.run import finished, lock, rank, run_of, runs_of, train_run
+from shared.weights.card import headline
 from shared.weights.load import run_folder
 
 # Set in a process that makes one run of several processes: Lightning starts the others with its very command line.
@@ -66,7 +68,11 @@ def train_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs:
 def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs: Path | None = None) -> Summary:
     """Measure an arm's weights on the test split and write metrics.json; with `seed` only what is that one's own.
 
-    PapertrailError when a seed is not trained under what params.yaml and the code say now.
+    Returns:
+        By metric the mean and the standard deviation over the seeds, and the value of each seed.
+
+    Raises:
+        PapertrailError: a seed is not trained under what params.yaml and the code say now.
     """
     protocol, runs = protocol_with(paper, name, arm), runs or runs_of(paper)
     folder = runs / name / arm
@@ -84,7 +90,8 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
             values.setdefault(metric, {})[str(one)] = value
     summary = {metric: _summed_up(seeds) for metric, seeds in values.items()}
     if seed is None:
-        write_json(folder / "metrics.json", summary)
+        metric = headline(summary)
+        write_json(folder / "metrics.json", {metric: {key: summary[metric][key] for key in ("mean", "std")}})
     return summary
 
 

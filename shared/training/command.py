@@ -6,9 +6,12 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from shared.errors import UsageError
+
+if TYPE_CHECKING:
+    from shared.training.arms import Summary
 
 Action = Literal["train", "prune", "evaluate"]
 
@@ -22,7 +25,7 @@ def perform(
     seed: int | None = None,
     fast: bool = False,
     runs: Path | None = None,
-) -> None:
+) -> Summary:
     """Train, prune or evaluate an arm of papers/<paper>/params.yaml.
 
     Args:
@@ -33,6 +36,9 @@ def perform(
         seed: this one alone, without a summary.
         fast: try the recipe for two steps on stand-in data instead, and write nothing.
         runs: where runs are kept; papers/<slug>/runs when not given.
+
+    Returns:
+        What evaluating found (see `shared.training.arms.evaluate_arm`); nothing of what trains or prunes.
 
     Raises:
         UsageError: there is no such protocol or arm, or the arm is made by the other command.
@@ -46,8 +52,7 @@ def perform(
 
     quiet()
     if action == "evaluate":
-        arms.evaluate_arm(paper, protocol, arm, seed=seed, runs=runs)
-        return
+        return arms.evaluate_arm(paper, protocol, arm, seed=seed, runs=runs)
     wanted = protocol_with(paper, protocol, arm).action(arm)
     if wanted != action:
         command = f"papertrail {wanted} {paper} {protocol} {arm}"
@@ -56,6 +61,7 @@ def perform(
         arms.fast_check(paper, protocol, arm)
     else:
         arms.train_arm(paper, protocol, arm, seed=seed, runs=runs)
+    return {}
 
 
 def quiet() -> None:

@@ -5,8 +5,6 @@ A paper states METHODS in `papers/<slug>/__init__.py`; a recipe names one, `meth
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,8 @@ from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
+from shared.code import code_of
+from shared.errors import nearest
 from shared.schema import Strict
 
 if TYPE_CHECKING:
@@ -112,16 +112,13 @@ def named(table: str, key: str, own: type[Strict] | None = None, names: tuple[st
         paper = (info.context or {}).get("paper", "")
         stated = _stated(paper, table)
         if name not in stated:
-            known = ", ".join([*names, *stated]) or "none"
             where = f"papers/{paper}" if paper else "a protocol without its paper"
-            fault = {"where": where, "key": key, "name": str(name), "known": known}
-            raise PydanticCustomError("unknown_name", "{where} has no `{key}: {name}`; there are: {known}", fault)
+            fault = {"where": where, "key": key, "name": str(name), "near": nearest(str(name), [*names, *stated])}
+            raise PydanticCustomError("unknown_name", "{where} has no `{key}: {name}`; {near}", fault)
         return stated[name].model_validate(value, context=info.context)
 
     return BeforeValidator(find)
 
 
 def _stated(paper: str, table: str) -> dict[str, type[Strict]]:
-    if not paper.isidentifier() or importlib.util.find_spec(f"papers.{paper}") is None:
-        return {}
-    return getattr(importlib.import_module(f"papers.{paper}"), table, {})
+    return getattr(code_of(paper), table, {}) if paper.isidentifier() else {}

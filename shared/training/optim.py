@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, nearest
 from shared.training.method import Method, hook_steps
 from shared.training.recipe import LayerDecay, Optimiser, Schedule
 
@@ -65,7 +65,7 @@ def _spared(model: nn.Module, rules: tuple[str, ...]) -> set[str]:
         else:
             met = set(fnmatch.filter(names, rule))
             if not met:
-                raise PapertrailError(f"optimiser.spare: `{rule}` meets no parameter; the first is `{names[0]}`")
+                raise PapertrailError(f"optimiser.spare: `{rule}` meets no parameter; {nearest(rule, names)}")
         spared |= met
     return spared
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, SerializeAsAny, ValidationInfo, model_validator
 
 from shared import datasets
-from shared.errors import PapertrailError, UsageError
+from shared.errors import PapertrailError, UsageError, nearest
 from shared.files import ROOT, read_yaml
 from shared.schema import Strict, validated
 from shared.training.pruning import StatedPrune
@@ -26,7 +26,7 @@ def _of_its_task(value: Any, info: ValidationInfo) -> Any:
         return value
     name = value.get("task", DEFAULT)
     if name not in TASKS:
-        raise ValueError(f"no task `{name}`; there are {', '.join(TASKS)}")
+        raise ValueError(f"no task `{name}`; {nearest(str(name), TASKS)}")
     return task(name).recipe.model_validate(value, context=info.context)
 
 
@@ -164,19 +164,19 @@ def load_protocols(path: Path) -> dict[str, Protocol]:
 
 
 def load_protocol(path: Path, name: str) -> Protocol:
-    """One protocol of a params.yaml, the tasks of the others left alone; UsageError lists those it has."""
+    """One protocol of a params.yaml, the tasks of the others left alone; UsageError names the nearest."""
     stated = _stated(path)
     if name not in stated:
-        raise UsageError(f"{path}: no protocol `{name}`; it has {', '.join(stated)}")
+        raise UsageError(f"{path}: no protocol `{name}`; {nearest(name, stated)}")
     return _read(path, name, stated[name])
 
 
 def protocol_with(paper: str, name: str, arm: str) -> Protocol:
-    """A paper's protocol; UsageError lists what there is when it, or the arm, does not exist."""
+    """A paper's protocol; UsageError names the nearest when it, or the arm, does not exist."""
     path = ROOT / "papers" / paper / "params.yaml"
     protocol = load_protocol(path, name)
     if arm not in protocol.arms:
-        raise UsageError(f"{path}: `{name}` has no arm `{arm}`; it has {', '.join(protocol.arms)}")
+        raise UsageError(f"{path}: `{name}` has no arm `{arm}`; {nearest(arm, protocol.arms)}")
     return protocol
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from shared.errors import UsageError
+from shared.errors import UsageError, nearest
 from shared.training.recipe import Recipe
 from shared.weights.card import headline
 
@@ -66,9 +66,9 @@ def late(module: str, name: str) -> Callable[..., Any]:
 
 
 def task(name: str) -> Task:
-    """The task of that name; UsageError lists what there is."""
+    """The task of that name; UsageError names the nearest."""
     if name not in TASKS:
-        raise UsageError(f"recipe.task: no task `{name}`; there are {', '.join(TASKS)}")
+        raise UsageError(f"recipe.task: no task `{name}`; {nearest(name, TASKS)}")
     return importlib.import_module(TASKS[name]).TASK
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shared.errors import PapertrailError, UsageError
+from shared.errors import PapertrailError, UsageError, nearest
 from shared.files import ROOT, read_json, text_bytes
 from shared.schema import Strict, validated
 
@@ -116,15 +116,15 @@ def pinned_names() -> list[str]:
 
 
 def find(ref: str) -> Path:
-    """The card's path of "<slug>/<name>"; UsageError lists what there is."""
+    """The card's path of "<slug>/<name>"; UsageError names the nearest."""
     known = pinned_names()
     if ref not in known:
-        raise UsageError(f"no checkpoint `{ref}`; there are {', '.join(known) or 'none yet'}")
+        raise UsageError(f"no checkpoint `{ref}`; {nearest(ref, known)}")
     slug, name = ref.split("/")
     return folder(slug) / f"{name}.json"
 
 
-def headline(metrics: Mapping[str, float]) -> str:
+def headline(metrics: Mapping[str, object]) -> str:
     """The metric that a run is told by: the first that its evaluation gives."""
     return next(iter(metrics))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from shared.errors import PapertrailError, UsageError
+from shared.errors import PapertrailError, UsageError, nearest
 from shared.files import text_bytes
 from shared.schema import Strict, validated
 from shared.weights.card import Arguments, Commit, Day, Hash, Identity, folder, home, pinned_names, read_card
@@ -126,12 +126,13 @@ def sealed(records: Records) -> str:
 def identity(ref: str) -> Identity:
     """What "<slug>/<name>" is: kept weights, or a record named "<arm>-<protocol>-<seed>", whose weights are not kept.
 
-    UsageError when it is neither.
+    UsageError names the nearest when it is neither.
     """
     slug, _, name = ref.partition("/")
     card = folder(slug) / f"{name}.json"
     if card.exists():
         return read_card(card)
+    recorded = []
     for protocol in protocols_recorded(slug):
         records = read_records(slug, protocol)
         assert records is not None
@@ -139,9 +140,9 @@ def identity(ref: str) -> Identity:
             for seed, run in record.seeds.items():
                 if name == f"{arm}-{protocol}-{seed}":
                     return _identity(record.plan, seed, run)
-    raise UsageError(
-        f"no record `{ref}` (<arm>-<protocol>-<seed>), nor a checkpoint; kept are {', '.join(pinned_names()) or 'none'}"
-    )
+                recorded.append(f"{slug}/{arm}-{protocol}-{seed}")
+    near = nearest(ref, [*pinned_names(), *recorded])
+    raise UsageError(f"no checkpoint `{ref}`, nor a record of that name (<arm>-<protocol>-<seed>); {near}")
 
 
 def _identity(plan: dict[str, Any], seed: str, run: SeedRecord) -> Identity:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from shared.errors import UsageError
+from shared.errors import UsageError, nearest
 from shared.files import git_commit, read_json, write_json
 
 FOLDER = Path(__file__).parent
@@ -78,7 +78,7 @@ class Ratio:
 def run(names: list[str]) -> Iterator[dict[str, Any]]:
     """Run the named benchmarks (all of them when the list is empty) and keep each result in results.json as it comes.
 
-    UsageError names the known benchmarks when a name is not among them.
+    UsageError names the nearest benchmarks when there is none of a name.
     """
     for name in names or known():
         result: dict[str, Any] = {
@@ -98,9 +98,9 @@ def known() -> list[str]:
 
 
 def load(name: str) -> ModuleType:
-    """The module of a benchmark; UsageError lists the known ones."""
+    """The module of a benchmark; UsageError names the nearest."""
     if name not in known():
-        raise UsageError(f"no benchmark {name!r}; known: {', '.join(known())}")
+        raise UsageError(f"no benchmark `{name}`; {nearest(name, known())}")
     return load_file(FOLDER / f"bench_{name}.py")
 
 

@@ -55,6 +55,8 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             read(broken)
         with pytest.raises(PapertrailError, match="missing: no such file"):
             read(tmp_path / "missing")
+        with pytest.raises(PapertrailError, match=r"cannot be read \(Is a directory\)"):
+            read(tmp_path)
 
 
 def test_a_commit_is_dirty_when_sources_are_not_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

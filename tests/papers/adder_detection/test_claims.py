@@ -13,8 +13,8 @@ pytest.importorskip("mmcv.ops")
 
 from papers.adder_detection import MODELS as CLASSIFIERS
 from papers.adder_detection.detectors import MODELS
-from shared.ledger import Claim, load_claims
-from shared.ledger.claims import CountCheck
+from shared.ledger.claims import Claim, CountCheck
+from shared.ledger.expand import load_claims
 from shared.ledger.printed import parse_printed
 from shared.measure import count
 from shared.measure.conventions import operations

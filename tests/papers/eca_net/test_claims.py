@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from papers.eca_net import MODELS
-from shared.ledger import Entry, judge
+from shared.ledger import Entry
+from shared.ledger.judge import judge
 from shared.ledger.printed import parse_printed
 from shared.measure.conventions import operations, parameters
 

@@ -12,7 +12,8 @@ from torch import nn
 from papers.ghostnet import DEFAULTS, MODELS
 from papers.ghostnet.model import GhostModule, GhostNet, ghost_resnet50, ghost_vgg16
 from shared.layers.squeeze_excite import SqueezeExcite
-from shared.ledger import Entry, judge
+from shared.ledger import Entry
+from shared.ledger.judge import judge
 from shared.ledger.printed import parse_printed
 from shared.measure import count
 

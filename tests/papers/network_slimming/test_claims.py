@@ -14,8 +14,10 @@ from torch import nn
 
 from papers.network_slimming import DEFAULTS, MODELS
 from shared.layers.select import ChannelSelect
-from shared.ledger import Entry, judge, load_claims
+from shared.ledger import Entry
 from shared.ledger.claims import ArithmeticCheck
+from shared.ledger.expand import load_claims
+from shared.ledger.judge import judge
 from shared.ledger.printed import parse_printed
 from shared.measure import Count, count
 

@@ -16,8 +16,10 @@ from papers.rethinking_pruning import DEFAULTS, MODELS
 from shared.baselines import resnet
 from shared.compression.choose import per_layer
 from shared.files import ROOT
-from shared.ledger import Entry, judge, load_claims
+from shared.ledger import Entry
 from shared.ledger.claims import MeasureCheck
+from shared.ledger.expand import load_claims
+from shared.ledger.judge import judge
 from shared.ledger.printed import parse_printed
 from shared.measure import Count, count
 from shared.training.protocol import Protocol, load_protocols

@@ -148,7 +148,10 @@ def test_a_run_made_again_is_equal_to_the_bit_or_close_by_metric(
     change("recipe", "epochs", to=2)
     (check,) = verify(REF, rerun=True)
     assert check.result == "failed" and "states another plan now" in check.detail
-    for nothing, message in ((None, "give SLUG/PROTOCOL/ARM/SEED"), ("ghostnet/tiny/ghost/9", "no such record")):
+    for nothing, message in (
+        (None, "give SLUG/PROTOCOL/ARM/SEED"),
+        ("ghostnet/tiny/ghost/9", "did you mean ghostnet/tiny/ghost/3?"),
+    ):
         with pytest.raises(UsageError, match=message):
             list(verify(nothing, rerun=True))
 

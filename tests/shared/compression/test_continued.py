@@ -234,5 +234,5 @@ def test_an_arm_is_trained_and_summed_up_like_any_other(runs: Path, monkeypatch:
     arms.train_arm(PAPER, NAME, "narrow", runs=runs)
     found = arms.evaluate_arm(PAPER, NAME, "narrow", runs=runs)
     assert {"top1", "small_scales", "params", "macs", "floored"} <= found.keys()
-    assert read_json(runs / NAME / "narrow" / "metrics.json") == found
+    assert read_json(runs / NAME / "narrow" / "metrics.json").keys() == {"top1"}
     assert not (runs / NAME / "narrow" / "curves.csv").exists()

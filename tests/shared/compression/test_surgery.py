@@ -220,7 +220,7 @@ def test_masks_that_do_not_fit_are_refused_by_name() -> None:
             shrink(network, {name: mask}, SHAPE)
     with pytest.raises(PapertrailError, match=f"{name}: no channel would be left"):
         shrink(network, {name: torch.zeros(2, dtype=torch.bool)}, SHAPE)
-    with pytest.raises(PapertrailError, match=r"classifier\.2: no prunable layer of this network; they are features"):
+    with pytest.raises(PapertrailError, match=r"classifier\.2: no prunable layer of this network; there are features"):
         shrink(network, {"classifier.2": torch.ones(2, dtype=torch.bool)}, SHAPE)
     with pytest.raises(PapertrailError, match="Linear has no tuple `prunable`"):
         shrink(nn.Linear(2, 2), {}, SHAPE)

@@ -73,7 +73,7 @@ def test_preparing_the_embedded_set_counts_its_classes():
 
 
 def test_an_unknown_set_is_a_usage_error():
-    with pytest.raises(UsageError, match="no data set 'cifar'; known: cifar10, cifar100, cifar10_jpeg, coco"):
+    with pytest.raises(UsageError, match="no data set `cifar`; did you mean cifar10 or cifar100"):
         datasets.describe("cifar")
 
 

@@ -46,7 +46,7 @@ def test_a_set_is_complete(name):
 
 
 def test_another_set_is_a_usage_error():
-    with pytest.raises(UsageError, match="no data set 'coco2017'; known: cifar10"):
+    with pytest.raises(UsageError, match="no data set `coco2017`; did you mean coco"):
         detection_set("coco2017")
     with pytest.raises(
         UsageError, match="mnist5k: is a set without boxes; those with boxes: coco, coco_subset, digit_"

@@ -187,7 +187,7 @@ def test_an_exported_deformable_convolution_samples_as_mmcv_does(how: dict[str, 
 
 
 def test_unknown_taps_are_named() -> None:
-    with pytest.raises(PapertrailError, match="no tap block99; it has block"):
+    with pytest.raises(PapertrailError, match="no tap `block99`; did you mean block"):
         build.detector(fcos(backbone=backbone(taps=["block99"])), 3)
 
 

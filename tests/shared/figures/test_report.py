@@ -9,8 +9,9 @@ import pytest
 
 from shared.figures import report
 from shared.figures.report import Report
-from shared.ledger import Entry, judge
+from shared.ledger import Entry
 from shared.ledger.entry import Verdict
+from shared.ledger.judge import judge
 
 
 def entry(name: str, where: str, check: str = "quote", verdict: Verdict = "not attempted") -> Entry:

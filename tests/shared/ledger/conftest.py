@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.ledger import Claim, Entry, runs
+from shared.ledger import Entry, runs
+from shared.ledger.claims import Claim
 from shared.ledger.evidence import ArmResult
 from shared.ledger.judge import judge_claim
 from shared.schema import validated

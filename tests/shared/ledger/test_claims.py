@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import PapertrailError
-from shared.ledger import Claim
-from shared.ledger.claims import named_tests
+from shared.ledger.claims import Claim, named_tests
 from shared.schema import validated
 from tests.shared.ledger.conftest import claim_of
 

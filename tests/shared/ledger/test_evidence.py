@@ -124,5 +124,5 @@ def test_weights_that_the_arguments_name_are_part_of_the_chain(repository: Path,
 
 
 def test_a_metric_that_was_not_measured_is_named(repository: Path, chain: None) -> None:
-    with pytest.raises(PapertrailError, match="no metric `ap`; it has top1"):
+    with pytest.raises(PapertrailError, match="no metric `ap`; there are top1"):
         result(repository, metric="ap")

@@ -30,9 +30,9 @@ def test_an_oracle_names_a_test_that_exists(verdict: Judge) -> None:
     outputs = {"quantity": "outputs", "says": "equal"}
     entry = verdict({"kind": "oracle", "test": HERE}, **outputs)
     assert (entry.verdict, entry.command) == ("within", f"pytest {HERE}")
-    with pytest.raises(PapertrailError, match="there is no test"):
+    with pytest.raises(PapertrailError, match="has no test"):
         verdict({"kind": "oracle", "test": f"{HERE}_not"}, **outputs)
-    with pytest.raises(PapertrailError, match="there is no test"):
+    with pytest.raises(PapertrailError, match="has no test"):
         verdict({"kind": "count", "model": "vgg16"}, evidence="tests/nowhere.py::test_x")
 
 

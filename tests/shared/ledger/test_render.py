@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import PapertrailError
 from shared.files import ROOT
-from shared.ledger import Entry, judge, render
+from shared.ledger import Entry, render
+from shared.ledger.judge import judge
 from shared.ledger.tables import overview
 from shared.paper import load_paper, papers
 
@@ -106,7 +107,7 @@ def test_the_sentence_has_the_numbers_of_the_ledger() -> None:
 
 def test_a_main_claim_that_is_not_there_is_named(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "load_paper", lambda slug: PAPER.model_copy(update={"main": {"no.such": "exact"}}))
-    with pytest.raises(PapertrailError, match=r"main: claims\.yaml has no claim `no\.such`"):
+    with pytest.raises(PapertrailError, match=r"main: no claim `no\.such`; there are "):
         render.verdict("ghostnet", entries)
 
 

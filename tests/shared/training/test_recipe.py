@@ -49,8 +49,8 @@ def test_a_good_file_is_read_back_equal(tmp_path: Path) -> None:
         ({"arms.cut": {"of": "ghost", "weights": "random", "prune": {"by": "l1", "ratio": 0.5}}}, "trains nothing"),
         ({"arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": 1}}}, "mini: arms.cut.prune.ratio"),
         ({"arms.cut": {"of": "ghost", "prune": {"by": "l1"}}}, "mini: arms.cut.prune: `by: l1` needs a `ratio`"),
-        ({"arms.cut": {"of": "ghost", "prune": {"by": "gate"}}}, "has no `by: gate`; there are: scale, l1, l2, taylor"),
-        ({"recipe.method": {"name": "adder"}}, "has no `name: adder`; there are: none"),
+        ({"arms.cut": {"of": "ghost", "prune": {"by": "gate"}}}, "has no `by: gate`; there are scale, l1, l2, taylor"),
+        ({"recipe.method": {"name": "adder"}}, "has no `name: adder`; there is none"),
         ({"recipe.optimiser.momentum": 0, "recipe.optimiser.nesterov": True}, "`nesterov` belongs to `sgd` with a"),
         ({"arms.cut": {"of": "ghost", "prune": {"by": "l1", "ratio": {"a": 0.5}}}}, "needs `scope: layer`"),
         (
@@ -78,7 +78,7 @@ def test_broken_yaml_and_unknown_protocols_are_named(tmp_path: Path) -> None:
     path.write_text("mini: [1,")
     with pytest.raises(PapertrailError, match=r"params\.yaml: not valid YAML"):
         load_protocols(path)
-    with pytest.raises(UsageError, match="no protocol `maxi`; it has mini"):
+    with pytest.raises(UsageError, match="no protocol `maxi`; there are mini"):
         load_protocol(written(tmp_path, {}), "maxi")
 
 
