@@ -66,18 +66,32 @@ def release(version: Annotated[str, typer.Argument(help="Such as v1.0.0.")]) -> 
     return {"tags": release(version)}
 
 
-@command(app, show=lambda found: print(f"{found['out']}: logits equal within {found['largest_difference']:.1e}"))
+def _exported(found: dict[str, Any]) -> None:
+    batches = ", ".join(map(str, found["batches"]))
+    print(
+        f"{found['out']}: {found['format']}, outputs equal within {found['largest_difference']:.1e} at batches of "
+        f"{batches} (float32 itself errs by {found['own_error']:.1e})"
+    )
+
+
+@command(app, show=_exported)
 def export(
     checkpoint: Reference,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    form: Annotated[
-        Literal["onnx", "torch"], typer.Option("--format", help="ONNX, or a torch.export program.")
-    ] = "onnx",
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, or .pt2 for a torch.export program.")],
+    form: Annotated[Literal["onnx", "torch"] | None, typer.Option("--format", help="What the suffix says.")] = None,
 ) -> dict[str, Any]:
     """Write a checkpoint as ONNX or torch.export, compared."""
-    from shared.checkpoints.export import export
+    from shared.checkpoints.export import BATCHES, export
 
-    return {"out": str(out), "largest_difference": export(checkpoint, out, form)}
+    made = export(checkpoint, out, form)
+    return {
+        "out": str(out),
+        "format": made.form,
+        "batches": list(BATCHES),
+        "largest_difference": made.difference,
+        "error": made.error,
+        "own_error": made.own_error,
+    }
 
 
 @command(app, "import")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from shared.errors import PapertrailError, UsageError, nearest
-from shared.files import ROOT, read_json
+from shared.files import ROOT, read_json, text_bytes
 from shared.schema import Strict, validated
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -92,9 +92,9 @@ def seal(card: Card) -> str:
 
 
 def read_card(path: Path) -> Card:
-    """A card none of whose bytes was changed; PapertrailError names the file otherwise."""
+    """A card of which nothing but line ends was changed; PapertrailError names the file otherwise."""
     content = read_json(path)
-    if not isinstance(content, dict) or _sealed(content) != path.read_bytes().decode():
+    if not isinstance(content, dict) or _sealed(content).encode() != text_bytes(path):
         raise PapertrailError(
             f"{path}: the card was changed after it was sealed; restore it with `git checkout -- {path}`"
         )
