@@ -24,6 +24,10 @@ class UsageError(PapertrailError):
 class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
 
+    def __init__(self, message: str) -> None:
+        # PyTorch makes the error of a loader's worker anew from its traceback, whose end is what was said.
+        super().__init__(message.rpartition(f"{__name__}.DataError: ")[2].rstrip())
+
 
 class NotInstalled(PapertrailError):
     """A library that this machine lacks, and that not everything needs; the message says how to get it."""

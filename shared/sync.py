@@ -128,8 +128,6 @@ def _item(name: str, protocol: Protocol, arm: str) -> dict[str, str]:
     stated, item = protocol.arms[arm], {"protocol": name, "data": protocol.data}
     if stated.of:
         item["of"] = stated.of
-    if not stated.prune:
-        item["recipe"] = f"{name}.arms.{arm}.recipe" if stated.recipe else f"{name}.recipe"
     return item
 
 
@@ -148,7 +146,7 @@ def _stage(slug: str, protocol: Protocol, arms: list[str], kind: Kind) -> dict[s
     keys = [key for key in ("data", "seed", "repeats", "trainer") if key in protocol.model_fields_set]
     params = [*(f"${{item.protocol}}.{key}" for key in keys), "${item.protocol}.arms.${key}"]
     if kind in ("train", "continue"):
-        params.append("${item.recipe}")
+        params.append("${item.protocol}.recipe")
     stage: dict[str, Any] = {
         "wdir": "../..",
         "cmd": f"python -m shared.training {action} {folder} ${{item.protocol}} ${{key}}",

@@ -47,16 +47,26 @@ class OutlinedImages(CocoDataset):
         options: those of MMDetection's CocoDataset.
 
     Raises:
-        DataError: the set is missing or damaged, or numbers its categories in another order than its classes.
+        DataError: the set is missing or damaged, numbers its categories in another order than its classes, or has an
+            object without an outline.
     """
 
     def __init__(self, name: str, split: SplitName, **options: Any) -> None:
         images = detection_set(name)
+        images.read(split)  # MMDetection's reader leaves out what is impossible; ours says so
         file, folder = images.annotation_files(split)[0], images.prepare() / images.files.splits[split].images
         classes = {"classes": images.classes}
         super().__init__(ann_file=str(file), data_prefix={"img": str(folder)}, metainfo=classes, **options)
         if self.cat_ids != images.category_ids:
             raise DataError(f"{file}: its categories are not in the order of the classes of {name}")
+
+    def parse_data_info(self, raw_data_info: dict[str, Any]) -> Any:
+        """One image and its objects, each of them with an outline."""
+        for one in raw_data_info["raw_ann_info"]:
+            if not one.get("segmentation"):
+                where = f"{self.ann_file}: image {one['image_id']}, annotation {one['id']}"
+                raise DataError(f"{where}: has no outline (`segmentation`), which recipe.masks needs; leave that out")
+        return super().parse_data_info(raw_data_info)
 
 
 @METRICS.register_module()

@@ -54,7 +54,8 @@ class Arm(Strict):
             ("inherited"), as they were before any training ("initial"), or drawn anew ("random").
         budget: as many epochs as the recipe says, or as many more as the network has fewer MACs than the one that the
             chain of arms began with (scratch-B of Liu et al. 2019, section 3).
-        recipe: instead of the protocol's.
+        recipe: what of it is other than in the protocol's. A part that states its own `name` stands alone; of any other
+            the keys that it states take the place of the protocol's.
     """
 
     builder: str = ""
@@ -94,6 +95,19 @@ class Protocol(Strict):
     recipe: StatedRecipe
     trainer: Hardware = Hardware()
     sources: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipes_in_full(cls, stated: Any) -> Any:
+        if not isinstance(stated, dict) or not isinstance(stated.get("arms"), dict):
+            return stated
+        arms = {
+            name: arm | {"recipe": _over(stated.get("recipe"), arm["recipe"])}
+            if isinstance(arm, dict) and "recipe" in arm
+            else arm
+            for name, arm in stated["arms"].items()
+        }
+        return stated | {"arms": arms}
 
     @field_validator("data")
     @classmethod
@@ -182,6 +196,16 @@ class Protocol(Strict):
     def seeds(self) -> range:
         """The seeds of every arm."""
         return range(self.seed, self.seed + self.repeats)
+
+
+def _over(whole: Any, part: Any) -> Any:
+    """An arm's recipe, or a part of it, over the protocol's; what has another name, or another task, stands alone."""
+    if not isinstance(whole, dict) or not isinstance(part, dict) or "name" in part:
+        return part
+    kind = whole.get("task", DEFAULT)
+    if part.get("task", kind) != kind:
+        return part
+    return whole | {key: _over(whole.get(key), value) for key, value in part.items()}
 
 
 def load_protocols(path: Path) -> dict[str, Protocol]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from torch import nn
 
 from shared import scaffold
@@ -49,6 +50,15 @@ def test_what_is_not_marked_is_valid_already(repository: Path) -> None:
     validated(Paper, read_yaml(folder / "paper.yaml"), "paper.yaml")
     for name in ("__init__.py", "model.py", "method.py", "figures.py"):
         compile((folder / name).read_text(), name, "exec")
+
+
+def test_dvc_leaves_the_scaffolds_params_alone_but_for_what_it_sets(repository: Path) -> None:
+    new("res2net")
+    params = repository / "papers/res2net/params.yaml"
+    text = params.read_text(encoding="utf-8")
+    apply_overrides(params, ["mini.seed=100", "mini.recipe.optimiser.lr=0.123"])
+    wanted = text.replace("seed: 0", "seed: 100").replace("lr: 0.05", "lr: 0.123")
+    assert params.read_text(encoding="utf-8") == wanted
 
 
 def test_the_method_of_the_template_adds_a_term_that_can_be_trained(
