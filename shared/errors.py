@@ -75,6 +75,19 @@ def exit_status(work: Callable[[], object]) -> int:
     return 0
 
 
+def _told(fault: object, status: int = 1) -> int:
+    print(f"papertrail: {fault}", file=sys.stderr)
+    return status
+
+
+def _drop_unwritten() -> None:
+    """Closing a stdout that takes nothing more is not to fail again."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextlib.contextmanager
 def _endable() -> Iterator[None]:
     """SIGINT and SIGTERM raise SystemExit wherever the process is, unless whoever started it has them ignored."""
@@ -87,16 +100,3 @@ def _endable() -> Iterator[None]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-
-
-def _told(fault: object, status: int = 1) -> int:
-    print(f"papertrail: {fault}", file=sys.stderr)
-    return status
-
-
-def _drop_unwritten() -> None:
-    """Closing a stdout that takes nothing more is not to fail again."""
-    try:
-        print(end="", flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -227,6 +227,9 @@ def load_protocol(path: Path, name: str) -> Protocol:
 def protocol_with(paper: str, name: str, arm: str) -> Protocol:
     """A paper's protocol; UsageError names the nearest when it, or the arm, does not exist."""
     path = ROOT / "papers" / paper / "params.yaml"
+    if not path.exists():
+        known = (folder.parent.name for folder in (ROOT / "papers").glob("*/params.yaml"))
+        raise UsageError(f"no paper `{paper}`; {nearest(paper, known)}")
     protocol = load_protocol(path, name)
     if arm not in protocol.arms:
         raise UsageError(f"{path}: `{name}` has no arm `{arm}`; {nearest(arm, protocol.arms)}")

@@ -79,7 +79,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b'{"a": \xff')
     for read in (read_json, read_yaml):
-        with pytest.raises(PapertrailError, match="broken: not valid"):
+        with pytest.raises(PapertrailError, match="broken: not UTF-8"):
             read(broken)
         with pytest.raises(PapertrailError, match="missing: no such file"):
             read(tmp_path / "missing")
