@@ -98,7 +98,7 @@ def _parameters(builder: Builder) -> Mapping[str, inspect.Parameter]:
 def _kinds(parameter: inspect.Parameter) -> tuple[Any, ...]:
     """What can be given in YAML or by `--set`: of bool, int, float, str and Literals; nothing where it takes code."""
     stated = parameter.annotation
-    if stated is inspect.Parameter.empty or isinstance(stated, str):
+    if stated in (inspect.Parameter.empty, Any) or isinstance(stated, str):
         return tuple(KINDS)
     alternatives = get_args(stated) if isinstance(stated, UnionType) else (stated,)
     return tuple(kind for kind in alternatives if kind in KINDS or get_origin(kind) is Literal)

@@ -84,7 +84,8 @@ def validated(model: type[Model], value: object, where: str, context: dict[str, 
     except ValidationError as error:
         faults = list(_faults(value, error))
         more = f"; and {len(faults) - MOST} more" if len(faults) > MOST else ""
-        raise PapertrailError(f"{where}: {'; '.join(faults[:MOST])}{more}") from error
+        told = " ".join(f"{'; '.join(faults[:MOST])}{more}".split())  # a key, or a name that is told, may have lines
+        raise PapertrailError(f"{where}: {told}") from error
 
 
 def _kinds(annotation: Any) -> set[Any]:

@@ -67,9 +67,10 @@ def AdderDetector(
     Raises:
         ValueError: an unknown detector or switch, or "B+N+H" for a detector without a dense head.
     """
-    if detector not in ZOO or adder not in SWITCHES:
-        raise ValueError(f"the detector is one of {', '.join(ZOO)} and the switch one of {', '.join(SWITCHES)}, "
-                         f"not {detector} and {adder}")  # fmt: skip
+    if detector not in ZOO:
+        raise ValueError(f"the detector is one of {', '.join(ZOO)}, not {detector}")
+    if adder not in SWITCHES:
+        raise ValueError(f"the switch `adder` is empty or one of {', '.join(filter(None, SWITCHES))}, not {adder}")
     parts = adder.split("+")
     config = build.base_model(ZOO[detector])
     if "H" in parts and "bbox_head" not in config:

@@ -111,7 +111,7 @@ def named(table: str, key: str, own: type[Strict] | None = None, names: tuple[st
             return own.model_validate(value, context=info.context)
         paper = (info.context or {}).get("paper", "")
         stated = _stated(paper, table)
-        if name not in stated:
+        if not isinstance(name, str) or name not in stated:
             where = f"papers/{paper}" if paper else "a protocol without its paper"
             fault = {"where": where, "key": key, "name": str(name), "near": nearest(str(name), [*names, *stated])}
             raise PydanticCustomError("unknown_name", "{where} has no `{key}: {name}`; {near}", fault)

@@ -33,9 +33,9 @@ def _of_its_task(value: Any, info: ValidationInfo) -> Any:
     """A mapping as the recipe of the task that it names."""
     if not isinstance(value, dict):
         return value
-    name = value.get("task", DEFAULT)
+    name = str(value.get("task", DEFAULT))
     if name not in TASKS:
-        raise ValueError(f"no task `{name}`; {nearest(str(name), TASKS)}")
+        raise ValueError(f"no task `{name}`; {nearest(name, TASKS)}")
     return task(name).recipe.model_validate(value, context=info.context)
 
 
