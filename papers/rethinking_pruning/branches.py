@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -38,6 +39,15 @@ def open_branches(network: nn.Module, ratio: float | None = None) -> dict[str, b
     if not any(stays.values()):
         raise PapertrailError("prune: every gate is 0, so no branch would be left; lower recipe.method.penalty")
     return stays
+
+
+def closed(network: nn.Module, stays: dict[str, bool]) -> nn.Module:
+    """A copy in which the gates of the branches that do not stay are 0."""
+    twin = copy.deepcopy(network)
+    for name, block in gated_blocks(twin).items():
+        if not stays[name]:
+            nn.init.zeros_(block.gate)
+    return twin
 
 
 def without_branches(network: nn.Module, stays: dict[str, bool]) -> dict[str, Tensor]:

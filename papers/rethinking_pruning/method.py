@@ -12,10 +12,10 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor, nn
 
-from papers.rethinking_pruning.branches import gated_blocks, open_branches, without_branches
+from papers.rethinking_pruning.branches import closed, gated_blocks, open_branches, without_branches
 from shared.errors import PapertrailError
 from shared.training.method import Method
-from shared.training.pruning import PaperPrune, Pruned
+from shared.training.pruning import Decision, PaperPrune, Pruned
 from shared.training.recipe import Fraction, NonNegative, Recipe
 
 if TYPE_CHECKING:
@@ -115,12 +115,13 @@ class ByGate(PaperPrune):
         if isinstance(self.ratio, dict) or self.scope == "layer" or self.most is not None or self.shapes == "kept":
             raise ValueError("`by: gate` judges branches, not layers or channels: it takes a `ratio` or nothing")
 
-    def take(self, network: nn.Module, spec: DatasetSpec, seed: int, onto: nn.Module) -> Pruned:
+    def decide(self, network: nn.Module, spec: DatasetSpec, seed: int) -> Decision:
         """See `branches.py`."""
         assert not isinstance(self.ratio, dict)
         stays = open_branches(network, self.ratio)
         branches = "-".join("1" if one else "0" for one in stays.values())
-        return Pruned({"gates": False, "branches": branches}, without_branches(onto, stays))
+        args = {"gates": False, "branches": branches}
+        return lambda onto: Pruned(args, without_branches(onto, stays), closed(onto, stays))
 
 
 class ByReconstruction(PaperPrune):
@@ -133,15 +134,16 @@ class ByReconstruction(PaperPrune):
         if self.ratio is None or self.scope == "global" or self.most is not None or self.shapes == "kept":
             raise ValueError(f"`by: {self.by}` goes layer by layer: it needs a `ratio` and `scope: layer`, and no more")
 
-    def take(self, network: nn.Module, spec: DatasetSpec, seed: int, onto: nn.Module) -> Pruned:
-        """Weights of another network, `onto`, are not mended."""
+    def decide(self, network: nn.Module, spec: DatasetSpec, seed: int) -> Decision:
+        """The weights of other networks are not mended."""
         from papers.rethinking_pruning.reconstruction import reconstruct
         from shared.compression.prune import batches, shrunk
 
         assert self.ratio is not None
         images = [images for images, _ in batches(spec, seed, BATCHES)]
         choice, mended = reconstruct(network, self.by, self.ratio, images, spec.shape, seed)
-        return shrunk(mended if onto is network else onto, choice, spec)
+        take = shrunk(network, choice, spec)
+        return lambda onto: take(mended if onto is network else onto)
 
 
 def _group(optimiser: torch.optim.Optimizer) -> dict[str, Any]:

@@ -87,9 +87,9 @@ class ContinuedRun(ClassificationRun):
         """Prune, or train; see `Run.fit`."""
         if self.arm.prune is None:
             return super().fit(folder)
-        pruned = prune(self.build(), self.arm.prune, self.spec, self.seed)
-        network = self.network(self.args | pruned.args)
-        fill(network, pruned.state, Path(self.arm_name))
+        pruned, network = prune(
+            self.build(), self.arm.prune, self.spec, self.seed, lambda changed: self.network(self.args | changed)
+        )
         device = device_name(torch.device("cpu"))
         return Outcome(network, [], 0, device, pruned.args, {"floored": len(pruned.floored)})
 
@@ -121,14 +121,16 @@ def untrained(paper: str, name: str, protocol: Protocol, arm: str) -> ContinuedR
     spec, origin = datasets.spec(protocol.data), protocol.origin(arm)
     torch.manual_seed(protocol.seed)
     args = dict(origin.args)
-    network = build(paper, origin.builder, args, spec.classes, spec.shape[0])
+
+    def changed(args: dict[str, Any], changes: dict[str, Any]) -> nn.Module:
+        return build(paper, origin.builder, args | changes, spec.classes, spec.shape[0])
+
+    network = changed(args, {})
     chain = protocol.lineage(arm)
     for step in chain[1:]:
         how = protocol.arms[step].prune
         if how is not None:
-            pruned = prune(network, how, spec, protocol.seed)
+            pruned, network = prune(network, how, spec, protocol.seed, functools.partial(changed, args))
             args = args | pruned.args
-            network = build(paper, origin.builder, args, spec.classes, spec.shape[0])
-            fill(network, pruned.state, Path(step))
     start = Start(dict(origin.args), args, network.state_dict(), protocol.zeros(arm), chain[-2], "")
     return ContinuedRun(paper, name, protocol, arm, protocol.seed, start)

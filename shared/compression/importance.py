@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -10,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.compression.kinds import CONVOLUTIONS
+from shared.compression.probe import duplicate, outputs
+from shared.compression.trace import Trace
 from shared.errors import PapertrailError
 from shared.layers.widths import prunable_norms
 
@@ -50,14 +52,16 @@ def taylor(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Scor
     Raises:
         PapertrailError: there is no batch.
     """
-    twin = copy.deepcopy(network).eval().requires_grad_(False)
+    twin = duplicate(network).requires_grad_(False)
     scales = {name: norm.weight.requires_grad_(True) for name, norm in prunable_norms(twin).items()}
     totals = {name: torch.zeros(weight.shape, dtype=torch.float64) for name, weight in scales.items()}
     number = 0
     for images, classes in batches:
         number += 1
         with torch.enable_grad():
-            gradients = torch.autograd.grad(functional.cross_entropy(twin(images), classes), list(scales.values()))
+            gradients = torch.autograd.grad(
+                functional.cross_entropy(outputs(twin, images)[0], classes), list(scales.values())
+            )
         for (name, weight), gradient in zip(scales.items(), gradients, strict=True):
             totals[name] += (weight.detach() * gradient).double().abs().cpu()
     if not number:
@@ -78,32 +82,16 @@ def makers(network: nn.Module, shape: tuple[int, int, int]) -> dict[str, str]:
     """For each prunable layer the convolution or linear layer whose output it normalises, by name.
 
     Raises:
-        PapertrailError: there is none for a layer.
+        PapertrailError: there is none for a layer, or there are several.
     """
-    twin = copy.deepcopy(network).to("meta").eval()
-    made: list[tuple[str, Tensor]] = []  # the outputs are kept: identity would mean nothing after they are gone
+    norms, trace = prunable_norms(network), Trace(network, shape)
     found: dict[str, str] = {}
-
-    def record(name: str) -> Any:
-        return lambda _layer, _inputs, output: made.append((name, output))
-
-    def look_up(name: str) -> Any:
-        def hook(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            found.update((name, maker) for maker, output in made if output is inputs[0])
-
-        return hook
-
-    for name, layer in twin.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(record(name))
-    norms = prunable_norms(twin)
-    for name, norm in norms.items():
-        norm.register_forward_pre_hook(look_up(name))
-    with torch.no_grad():
-        twin(torch.empty(1, *shape, device="meta"))
-    for name in norms:
-        if name not in found:
+    for norm in norms:
+        before = {trace.calls.get(node, "") for node in trace.read_by(norm)}
+        names = [name for name in before if isinstance(trace.layers[name], (*CONVOLUTIONS, nn.Linear))]
+        if len(before) != 1 or not names:
             raise PapertrailError(
-                f"{name}: no convolution or linear layer stands right before it; use another importance"
+                f"{norm}: no convolution or linear layer stands right before it; use another importance"
             )
-    return {name: found[name] for name in norms}
+        found[norm] = names[0]
+    return found

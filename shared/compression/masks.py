@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from shared.compression.probe import outputs
 from shared.errors import PapertrailError, UsageError
 from shared.measure import count
 
@@ -71,6 +72,7 @@ def live_cost(network: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int
     """
     whole = count(network, shape)
     zeros = {name: int((layer.weight == 0).sum()) for name, layer in convolutions(network) if not layer.weight.is_meta}
+    weights = {layer.weight: zeros.get(name, 0) for name, layer in convolutions(network)}  # two layers may share one
     saved = 0
 
     def visit(zeros: int, _layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -81,8 +83,8 @@ def live_cost(network: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int
     for name, number in zeros.items():
         twin.get_submodule(name).register_forward_hook(functools.partial(visit, number))
     with torch.no_grad():
-        twin(torch.empty(1, *shape, device="meta"))
-    return whole.params - sum(zeros.values()), whole.macs - saved
+        outputs(twin, torch.empty(1, *shape, device="meta"))
+    return whole.params - sum(weights.values()), whole.macs - saved
 
 
 def convolutions(network: nn.Module) -> list[tuple[str, Any]]:
@@ -97,6 +99,9 @@ def _spared(weight: Tensor, gradient: Tensor) -> Tensor:
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:
     found = {f"{name}.weight": layer.weight for name, layer in convolutions(network)}
+    for name, weight in found.items():
+        if not isinstance(weight, nn.Parameter):
+            raise PapertrailError(f"{name}: computed from other tensors, so that nothing can be pruned in it")
     if not found:
         raise PapertrailError(f"{type(network).__name__} has no convolution whose weights could be pruned")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from shared.layers.widths import prunable_norms
 from shared.training.protocol import Protocol
 from shared.training.run import finished, run_of
 from shared.weights.load import run_folder
-from shared.weights.storage import fill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +85,12 @@ def initial_state(start: Start, paper: str, name: str, protocol: Protocol, arm: 
     spec = datasets.spec(protocol.data)
     builder = protocol.origin(arm).builder
     torch.manual_seed(seed)
-    ticket = build(paper, builder, start.origin, spec.classes, spec.shape[0])
     args = dict(start.origin)
+
+    def changed(args: dict[str, Any], changes: dict[str, Any]) -> nn.Module:
+        return build(paper, builder, args | changes, spec.classes, spec.shape[0])
+
+    ticket = changed(args, {})
     chain = protocol.lineage(start.arm)
     for parent, step in itertools.pairwise(chain):
         how = protocol.arms[step].prune
@@ -95,10 +99,8 @@ def initial_state(start: Start, paper: str, name: str, protocol: Protocol, arm: 
         _, trained = finished(
             run_of(paper, name, protocol, parent, seed, runs), run_folder(paper, name, parent, seed, runs)
         )
-        pruned = prune(trained, how, spec, seed, onto=ticket)
+        pruned, ticket = prune(trained, how, spec, seed, functools.partial(changed, args), onto=ticket)
         args = args | pruned.args
-        ticket = build(paper, builder, args, spec.classes, spec.shape[0])
-        fill(ticket, pruned.state, runs)
     return dataclasses.replace(start, state=ticket.state_dict())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import SerializeAsAny, model_validator
@@ -26,12 +27,17 @@ class Pruned:
     Attributes:
         args: what the builder's arguments become: the widths, when channels went, or whatever a paper's rule changes.
         state: the weights, of those widths.
+        whole: a network of the old size with the same function, in which all that went is 0; comparing uses it up.
         floored: prunable layers that would have lost every channel; one is left.
     """
 
     args: dict[str, Any]
     state: dict[str, Tensor]
+    whole: nn.Module
     floored: tuple[str, ...] = ()
+
+
+Decision = Callable[[nn.Module], Pruned]  # takes the same out of any network of one structure, and changes none
 
 
 class Prune(Strict):
@@ -80,10 +86,10 @@ class Prune(Strict):
 class PaperPrune(Prune):
     """A rule that one paper has; its class is in the PRUNERS of `papers/<slug>/__init__.py`."""
 
-    def take(self, network: nn.Module, spec: DatasetSpec, seed: int, onto: nn.Module) -> Pruned:
-        """Decide by `network`, and take it out of `onto`: the same one, or another of the same structure.
+    def decide(self, network: nn.Module, spec: DatasetSpec, seed: int) -> Decision:
+        """Decide by `network`, which stays as it is, what goes.
 
-        Neither is changed. `spec` is that of the data set that the network was trained on, `seed` of what is drawn.
+        `spec` is that of the data set that the network was trained on, `seed` of what is drawn.
         """
         raise NotImplementedError
 

@@ -370,11 +370,10 @@ def test_an_arm_can_be_pruned_in_this_way(by: Any) -> None:
     spec, build = datasets.spec("mnist5k"), {"width": 1 / 16, "in_channels": 1}
     network, other = settled(VGG(11, **build)), settled(VGG(11, **build), 1)
     how = ByReconstruction(by=by, ratio={"features.0.1": 0.5, "features.10.1": 0.25}, scope="layer")
-    pruned = prune(network, how, spec, 0)
+    pruned, small = prune(network, how, spec, 0, lambda changed: VGG(11, **build, **changed))
     assert pruned.args == {"widths": "2-8-16-16-32-32-24-32"} and pruned.floored == ()
-    small = VGG(11, **build, **pruned.args)
-    small.load_state_dict(pruned.state)
-    onto = prune(network, how, spec, 0, onto=other)
+    assert all(torch.equal(tensor, pruned.state[name]) for name, tensor in small.state_dict().items())
+    onto, _ = prune(network, how, spec, 0, lambda changed: VGG(11, **build, **changed), onto=other)
     assert onto.args == pruned.args
     rows = {tuple(row.flatten().tolist()) for row in other.get_parameter("features.0.0.weight")}
     assert {tuple(row.flatten().tolist()) for row in onto.state["features.0.0.weight"]} < rows

@@ -136,8 +136,9 @@ def settled(network: nn.Module, seed: int = 0) -> nn.Module:
             with torch.no_grad():
                 layer.weight.copy_(uniform(layer.weight, 0.3, 1.0))
                 layer.bias.copy_(uniform(layer.bias, -0.3, 0.6))
-                layer.running_mean.copy_(uniform(layer.bias, -0.3, 0.3))  # type: ignore[union-attr]
-                layer.running_var.copy_(uniform(layer.bias, 0.5, 2.0))  # type: ignore[union-attr]
+                if layer.running_mean is not None and layer.running_var is not None:
+                    layer.running_mean.copy_(uniform(layer.bias, -0.3, 0.3))
+                    layer.running_var.copy_(uniform(layer.bias, 0.5, 2.0))
     return network.eval()
 
 

@@ -20,7 +20,7 @@ from shared.weights.storage import load_weights, save_weights
 from tests.shared.compression.networks import NETWORKS, SHAPE, Shuffled, draw_masks, live, settled, widths_of
 
 every_network = pytest.mark.parametrize("kind", NETWORKS)
-some_seeds = settings(max_examples=5, deadline=None)
+some_seeds = settings(max_examples=3, deadline=None)
 
 
 def rebuilt(kind: str, keep: dict[str, Tensor], state: dict[str, Tensor]) -> nn.Module:
