@@ -109,9 +109,9 @@ def cards(slug: str) -> list[Card]:
     return [read_card(path) for path in sorted(folder(slug).glob("*.json"))]
 
 
-def pinned_names() -> list[str]:
-    """Every "<slug>/<name>" of every paper, also of a card or of weights that lost the other."""
-    files = [*ROOT.glob("papers/*/checkpoints/*.json"), *ROOT.glob("papers/*/checkpoints/*.safetensors")]
+def pinned_names(slug: str = "*") -> list[str]:
+    """Every "<slug>/<name>" of a paper, or of every one, also of a card or of weights that lost the other."""
+    files = [*ROOT.glob(f"papers/{slug}/checkpoints/*.json"), *ROOT.glob(f"papers/{slug}/checkpoints/*.safetensors")]
     return sorted({f"{file.parents[1].name}/{file.stem}" for file in files})
 
 
@@ -119,7 +119,7 @@ def find(ref: str) -> Path:
     """The card's path of "<slug>/<name>"; UsageError names the nearest."""
     known = pinned_names()
     if ref not in known:
-        raise UsageError(f"no checkpoint `{ref}`; {nearest(ref, known)}")
+        raise UsageError(f"no checkpoint `{ref}`; {nearest(ref, known)} (`papertrail checkpoints` lists all)")
     slug, name = ref.split("/")
     return folder(slug) / f"{name}.json"
 

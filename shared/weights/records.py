@@ -142,7 +142,10 @@ def identity(ref: str) -> Identity:
                     return _identity(record.plan, seed, run)
                 recorded.append(f"{slug}/{arm}-{protocol}-{seed}")
     near = nearest(ref, [*pinned_names(), *recorded])
-    raise UsageError(f"no checkpoint `{ref}`, nor a record of that name (<arm>-<protocol>-<seed>); {near}")
+    raise UsageError(
+        f"no checkpoint `{ref}`, nor a record of that name (<arm>-<protocol>-<seed>); {near} (`papertrail checkpoints` "
+        "lists what is kept)"
+    )
 
 
 def _identity(plan: dict[str, Any], seed: str, run: SeedRecord) -> Identity:

@@ -96,5 +96,5 @@ def test_weights_that_are_not_kept_are_those_of_the_very_run(repository: Path, f
     (other / "weights.safetensors").unlink()
     with pytest.raises(PapertrailError, match="there is no run here"):
         load_checkpoint("ghostnet/ghost-tiny-4")
-    with pytest.raises(UsageError, match="no record `ghostnet/ghost-tiny-5`"):
+    with pytest.raises(UsageError, match="no checkpoint `ghostnet/ghost-tiny-5`, nor a record"):
         load_checkpoint("ghostnet/ghost-tiny-5")
