@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.errors import PapertrailError
 
 
 class Strict(BaseModel):
-    """A value that never changes and has no keys but its own."""
+    """A value that never changes and has no keys but its own; a number is a finite one, and neither text nor true."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any) -> Any:
+        """Pydantic would take "3" for 3 and true for 1."""
+        stated = value.items() if isinstance(value, dict) else ()
+        if faults := [_no_number(name, found) for name, found in stated if not cls._takes(name, found)]:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return value
+
+    @classmethod
+    def _takes(cls, name: str, value: Any) -> bool:
+        if not isinstance(value, bool | str) or name not in cls.model_fields:
+            return True
+        kinds = _kinds(cls.model_fields[name].annotation)
+        return type(value) in kinds or not kinds & {int, float}
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -27,6 +45,17 @@ def validated(model: type[Model], value: object, where: str, context: dict[str, 
         return model.model_validate(value, context=context)
     except ValidationError as error:
         raise PapertrailError(f"{where}: {'; '.join(map(_plain, error.errors()))}") from error
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation unites."""
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_kinds, get_args(annotation)))
+    return {get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation}
+
+
+def _no_number(name: str, found: Any) -> InitErrorDetails:
+    return {"type": PydanticCustomError("number", "Input should be a number"), "loc": (name,), "input": found}
 
 
 def _plain(fault: Any) -> str:

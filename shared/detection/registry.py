@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.evaluator import BaseMetric
 from mmengine.optim import OptimWrapper
+from mmengine.registry import FUNCTIONS
 from torch import nn
 
 from shared.datasets.spec import SplitName
@@ -20,6 +24,17 @@ from shared.detection.network import DetectorNetwork
 from shared.detection.predictions import as_detections
 from shared.detection.recipe import read_recipe
 from shared.errors import DataError
+
+
+@FUNCTIONS.register_module()
+def seed_worker(worker_id: int) -> None:
+    """Draw what a worker draws from the seed that PyTorch gave it, which the first process draws for every epoch.
+
+    MMEngine's own seed is the same in every epoch, and one of a run that goes on is not where it was.
+    """
+    seed = torch.initial_seed() % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 @DATASETS.register_module()

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, SerializeAsAny, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared import datasets
 from shared.errors import PapertrailError, UsageError, nearest
@@ -15,6 +23,7 @@ from shared.training.pruning import StatedPrune
 from shared.training.recipe import Hardware, Recipe, Shape
 from shared.training.tasks import DEFAULT, TASKS, task, task_of
 
+SEEDS = 2**32  # there are so many: NumPy, which draws for detectors, takes no other
 EMBEDDED = "mini"  # the protocol of the main job: it shows that everything runs, and decides nothing
 
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -82,7 +91,7 @@ class Protocol(Strict):
     needs: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: PositiveInt = 1
-    arms: dict[ArmName, Arm]
+    arms: Annotated[dict[ArmName, Arm], Field(min_length=1)]
     recipe: StatedRecipe
     trainer: Hardware = Hardware()
     sources: dict[str, str] = {}
@@ -99,6 +108,21 @@ class Protocol(Strict):
             for name, arm in stated["arms"].items()
         }
         return stated | {"arms": arms}
+
+    @field_validator("data")
+    @classmethod
+    def _data_is_known(cls, name: str) -> str:
+        try:
+            datasets.spec(name)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+    @model_validator(mode="after")
+    def _seeds_are_32_bits(self) -> Protocol:
+        if self.seeds.stop > SEEDS:
+            raise ValueError(f"`seed` and `repeats`: seeds go from 0 to {SEEDS - 1}")
+        return self
 
     @model_validator(mode="after")
     def _arms_end_at_a_builder(self) -> Protocol:
@@ -128,6 +152,11 @@ class Protocol(Strict):
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> Protocol:
         kind = task_of(self.recipe)
+        if (datasets.spec(self.data).boxes is not None) != kind.boxes:
+            raise ValueError(
+                f"data: {self.data} is a set {'without' if kind.boxes else 'with'} boxes, and no data for the task "
+                f"`{kind.name}` (`recipe.task`)"
+            )
         for key in sorted(self.trainer.model_fields_set - kind.hardware):
             raise ValueError(f"trainer.{key}: a run of the task `{kind.name}` does not heed it; remove it")
         for name, arm in self.arms.items():
@@ -198,6 +227,9 @@ def load_protocol(path: Path, name: str) -> Protocol:
 def protocol_with(paper: str, name: str, arm: str) -> Protocol:
     """A paper's protocol; UsageError names the nearest when it, or the arm, does not exist."""
     path = ROOT / "papers" / paper / "params.yaml"
+    if not path.exists():
+        known = (folder.parent.name for folder in (ROOT / "papers").glob("*/params.yaml"))
+        raise UsageError(f"no paper `{paper}`; {nearest(paper, known)}")
     protocol = load_protocol(path, name)
     if arm not in protocol.arms:
         raise UsageError(f"{path}: `{name}` has no arm `{arm}`; {nearest(arm, protocol.arms)}")
