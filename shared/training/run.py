@@ -114,7 +114,7 @@ class Run:
         raise NotImplementedError
 
     def two_steps(self) -> None:
-        """Two steps and one evaluation of the recipe on stand-in data of the real shape; writes nothing."""
+        """Two steps, where the arm is trained, and an evaluation on stand-in data of the real shape; writes nothing."""
         raise NotImplementedError
 
     def evaluate(self, network: nn.Module, folder: Path) -> dict[str, float]:
