@@ -198,6 +198,17 @@ def test_a_full_disk_ends_in_one_line_and_leaves_what_was_whole(
     assert train_run(one, folder)
 
 
+def test_too_small_a_gpu_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
+        )
+
+    monkeypatch.setattr(Classifier, "training_step", full)
+    with pytest.raises(PapertrailError, match=r"tiny ghost --seed 0: CUDA out of memory; lower recipe\.batch_size"):
+        train_run(run(tiny()), tmp_path / "seeds" / "0")
+
+
 def test_what_others_leave_in_a_runs_folder_stays_and_half_files_go(tmp_path: Path) -> None:
     one, folder = Linear("ghostnet", "tiny", tiny(batch_size=500, epochs=1), "ghost", 0), tmp_path / "seeds" / "0"
     (folder / ".ipynb_checkpoints").mkdir(parents=True)
