@@ -136,6 +136,12 @@ def slug_of(text: str) -> str:
     return text.removeprefix("papers/").rstrip("/")
 
 
+def reference_of(text: str) -> str:
+    """What "<slug>" or "<slug>/<name>" names: a paper as `slug_of` reads it, a checkpoint also by its file."""
+    path = Path(text)
+    return f"{slug_of(str(path.parent))}/{path.stem}" if path.parent.name == "checkpoints" else slug_of(text)
+
+
 def lock_hash() -> str:
     """The SHA-256 over both locks: which environment made a run."""
     return hashlib.sha256(b"".join(text_bytes(ROOT / name) for name in LOCKS)).hexdigest()

@@ -106,12 +106,12 @@ def read_card(path: Path) -> Card:
 
 def cards(slug: str) -> list[Card]:
     """Every card of a paper, by name."""
-    return [read_card(path) for path in sorted(folder(slug).glob("*.json"))]
+    return [read_card(path) for path in sorted(folder(slug).glob("[!.]*.json"))]
 
 
-def pinned_names() -> list[str]:
-    """Every "<slug>/<name>" of every paper, also of a card or of weights that lost the other."""
-    files = [*ROOT.glob("papers/*/checkpoints/*.json"), *ROOT.glob("papers/*/checkpoints/*.safetensors")]
+def pinned_names(slug: str = "*") -> list[str]:
+    """Every "<slug>/<name>" of a paper, or of every one, also of a card or of weights that lost the other."""
+    files = [path for kind in ("json", "safetensors") for path in ROOT.glob(f"papers/{slug}/checkpoints/[!.]*.{kind}")]
     return sorted({f"{file.parents[1].name}/{file.stem}" for file in files})
 
 
@@ -119,7 +119,7 @@ def find(ref: str) -> Path:
     """The card's path of "<slug>/<name>"; UsageError names the nearest."""
     known = pinned_names()
     if ref not in known:
-        raise UsageError(f"no checkpoint `{ref}`; {nearest(ref, known)}")
+        raise UsageError(f"no checkpoint `{ref}`; {nearest(ref, known)} (`papertrail checkpoints` lists all)")
     slug, name = ref.split("/")
     return folder(slug) / f"{name}.json"
 

@@ -97,7 +97,7 @@ def records_file(slug: str, protocol: str) -> Path:
 
 def protocols_recorded(slug: str) -> list[str]:
     """The protocols of which any run is pinned, in alphabetical order."""
-    return sorted(path.stem for path in (home(slug) / "records").glob("*.json"))
+    return sorted(path.stem for path in (home(slug) / "records").glob("[!.]*.json"))
 
 
 def read_records(slug: str, protocol: str) -> Records | None:
@@ -142,7 +142,10 @@ def identity(ref: str) -> Identity:
                     return _identity(record.plan, seed, run)
                 recorded.append(f"{slug}/{arm}-{protocol}-{seed}")
     near = nearest(ref, [*pinned_names(), *recorded])
-    raise UsageError(f"no checkpoint `{ref}`, nor a record of that name (<arm>-<protocol>-<seed>); {near}")
+    raise UsageError(
+        f"no checkpoint `{ref}`, nor a record of that name (<arm>-<protocol>-<seed>); {near} (`papertrail checkpoints` "
+        "lists what is kept)"
+    )
 
 
 def _identity(plan: dict[str, Any], seed: str, run: SeedRecord) -> Identity:
