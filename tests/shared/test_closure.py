@@ -59,7 +59,7 @@ print(json.dumps(closure.imported(["papers.one"])))
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for name in ("__init__.py", "closure.py", "errors.py", "files.py"):
+    for name in ("__init__.py", "closure.py", "errors.py", "files.py", "plain_yaml.py"):
         (tmp_path / "shared").mkdir(exist_ok=True)
         shutil.copy(ROOT / "shared" / name, tmp_path / "shared" / name)
     for name, content in FILES.items():
