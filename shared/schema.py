@@ -20,7 +20,6 @@ EXPECTED = {
     "int": "a whole number",
     "float": "a number",
     "finite": "a finite number",
-    "number": "a number",
     "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of at least {ge:g}",
     "less_than": "a number below {lt:g}",
@@ -44,17 +43,14 @@ class Strict(BaseModel):
     @classmethod
     def _numbers_are_numbers(cls, value: Any) -> Any:
         """Pydantic would take "3" for 3 and true for 1."""
-        stated = value.items() if isinstance(value, dict) else ()
-        if faults := [_no_number(name, found) for name, found in stated if not cls._takes(name, found)]:
+        faults: list[InitErrorDetails] = []
+        for name, found in value.items() if isinstance(value, dict) else ():
+            kinds = _kinds(cls.model_fields[name].annotation) if name in cls.model_fields else set()
+            if isinstance(found, bool | str) and type(found) not in kinds and kinds & {int, float}:
+                faults.append({"type": "float_type" if float in kinds else "int_type", "loc": (name,), "input": found})
+        if faults:
             raise ValidationError.from_exception_data(cls.__name__, faults)
         return value
-
-    @classmethod
-    def _takes(cls, name: str, value: Any) -> bool:
-        if not isinstance(value, bool | str) or name not in cls.model_fields:
-            return True
-        kinds = _kinds(cls.model_fields[name].annotation)
-        return type(value) in kinds or not kinds & {int, float}
 
     @model_validator(mode="before")
     @classmethod
@@ -93,10 +89,6 @@ def _kinds(annotation: Any) -> set[Any]:
     if get_origin(annotation) in (Union, UnionType):
         return set().union(*map(_kinds, get_args(annotation)))
     return {get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation}
-
-
-def _no_number(name: str, found: Any) -> InitErrorDetails:
-    return {"type": PydanticCustomError("number", "a number is wanted"), "loc": (name,), "input": found}
 
 
 def _faults(value: Any, error: ValidationError) -> Iterator[str]:
