@@ -23,11 +23,20 @@ def _slug(text: str) -> str:
     return slug_of(text)
 
 
+def _reference(text: str) -> str:
+    from shared.files import reference_of
+
+    return reference_of(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 Slug = Annotated[
     str, typer.Argument(metavar="PAPER", parser=_slug, help="The paper's slug, such as ghostnet, or its folder.")
 ]
 MaybeSlug = Annotated[str | None, typer.Argument(metavar="[PAPER]", parser=_slug)]
+Reference = Annotated[str, typer.Argument(metavar="PAPER/CHECKPOINT", parser=_reference)]
+PaperOrReference = Annotated[str, typer.Argument(metavar="PAPER[/CHECKPOINT]", parser=_reference)]
+MaybeReference = Annotated[str | None, typer.Argument(metavar="[PAPER[/CHECKPOINT]]", parser=_reference)]
 Classes = typer.Option(min=1, max=2**31 - 1, help="Number of classes.")
 Settings = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="An argument of the model's builder.")]
 
@@ -40,14 +49,15 @@ def command(
     together: bool = False,
     anywhere: bool = False,
     failed: Callable[[Any], bool] = lambda result: False,
+    end: Callable[[list[Any]], object] = lambda found: None,
 ) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """A function as a command with the option `--json`.
 
     What the function returns is the result. With `--json` it is the one document on stdout, and what the work prints
     on the way goes to stderr; without, `show` prints it (one `key: value` line each, when left out). What a generator
     yields is shown as it comes, or `together` at its end, and is a list in JSON; an error loses nothing that came
-    before it. The status is 1 when `failed` says so of a result, or of anything that was yielded. Without a checkout
-    only a command that works `anywhere` does.
+    before it. `end` prints what is to be said of all of it. The status is 1 when `failed` says so of a result, or of
+    anything that was yielded. Without a checkout only a command that works `anywhere` does.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
@@ -75,6 +85,8 @@ def command(
                 tell(found)
             if fault is not None:
                 raise fault
+            if not as_json:
+                end(found)
             if any(failed(one) for one in found):
                 raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, UsageError
 from shared.plain_yaml import parse_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +44,20 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before the work that makes it.
+
+    UsageError when it is no ordinary file, or when it or its folder cannot be written to.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: not an ordinary file; give the name of the file to write")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path}: {folder} is no folder; give another place")
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise UsageError(f"{path}: no permission to write it; give another place")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -90,6 +104,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def text_bytes(path: Path) -> bytes:
+    """A text file's bytes, with the line ends that git keeps: a checkout or an editor may have made others of them."""
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
 def git_commit() -> str:
     """The commit that is checked out: 40 hexadecimal digits, with "-dirty" when sources differ or are not in it."""
     try:
@@ -117,9 +136,15 @@ def slug_of(text: str) -> str:
     return text.removeprefix("papers/").rstrip("/")
 
 
+def reference_of(text: str) -> str:
+    """What "<slug>" or "<slug>/<name>" names: a paper as `slug_of` reads it, a checkpoint also by its file."""
+    path = Path(text)
+    return f"{slug_of(str(path.parent))}/{path.stem}" if path.parent.name == "checkpoints" else slug_of(text)
+
+
 def lock_hash() -> str:
     """The SHA-256 over both locks: which environment made a run."""
-    return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in LOCKS)).hexdigest()
+    return hashlib.sha256(b"".join(text_bytes(ROOT / name) for name in LOCKS)).hexdigest()
 
 
 def _git(*arguments: str) -> str:

@@ -22,7 +22,7 @@ from papers.ghostnet import MODELS, detectors
 from shared import cli, datasets, doctor, files, ledger
 from shared.console import settings_of, shape_of
 from shared.errors import DataError, NotInstalled, PapertrailError, UsageError
-from shared.files import ROOT
+from shared.files import ROOT, sha256_file
 from shared.ledger import verdicts
 from shared.paper import papers
 from shared.training import command
@@ -32,8 +32,8 @@ from shared.weights.storage import save_weights
 from .shared.checkpoints import conftest as pinning
 
 COMMANDS = (
-    "papers", "models", "count", "ledger", "cite", "train", "prune", "evaluate", "export-config", "pin", "verify",
-    "release", "export", "import", "accuracy", "data", "new", "sync", "doctor", "bench",
+    "papers", "models", "count", "ledger", "cite", "train", "prune", "evaluate", "export-config", "pin", "checkpoints",
+    "verify", "release", "export", "import", "accuracy", "data", "new", "sync", "doctor", "bench",
 )  # fmt: skip
 TRAINING = ("pytorch_lightning", "scipy", "torchmetrics", "kornia", "pyarrow", "mmdet", "mmcv")
 HEAVY = ("torch", "numpy", "scipy", "pytorch_lightning", "grimp")
@@ -138,11 +138,21 @@ def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
         (["ledger", "nosuch"], "no paper `nosuch`"),
         (["cite", "nosuch"], "no paper `nosuch`"),
         (["verify", "ghostnet/nosuch"], "no checkpoint `ghostnet/nosuch`"),
-        (["verify", "ghostnet/nosuch", "--all"], "either a checkpoint or --all"),
+        (["verify", "nosuch"], "no paper `nosuch`"),
+        (["verify", "ghostnet/nosuch", "--all"], "either a paper or a checkpoint, or --all"),
+        (["verify", "--rerun"], "--rerun: give a paper, a checkpoint, or SLUG/PROTOCOL/ARM/SEED"),
+        (["checkpoints", "nosuch"], "no paper `nosuch`"),
         (["export", "ghostnet/nosuch", "--out", "x.onnx"], "no checkpoint `ghostnet/nosuch`, nor a record"),
         (["export", "ghostnet/nosuch", "--out", "x.onnx", "--format", "tf"], "tf"),
         (["pin", "nosuch"], "no finished run (run.json) here"),
+        (
+            ["export", "ghostnet/vgg16-small-0", "--out", "x.pt2", "--format", "onnx"],
+            "of the format `torch`, not `onnx`",
+        ),
+        (["export", "ghostnet/vgg16-small-0", "--out", "x.tflite"], "the name is to end in .onnx, or in .pt2"),
         (["import", "nosuch", "x.pth", "--model", "m", "--out", "o"], "no paper `nosuch`"),
+        (["import", "ghostnet", "x.pth", "--model", "m", "--out", "o.safetensors"], "x.pth: no such file"),
+        (["accuracy", "ghostnet", "vgg16", "--weights", "x", "--data", "mnist5k"], "--weights x: no such file"),
         (["accuracy", "ghostnet", "vgg16", "--weights", "x", "--data", "nosuch"], "no data set `nosuch`"),
         (["data", "mnst5k"], "no data set `mnst5k`; did you mean mnist5k?"),
         (["data", "nosuch"], "no data set `nosuch`; there are cifar10"),
@@ -346,6 +356,30 @@ def test_from_a_run_to_a_checkpoint_that_is_verified_cited_and_exported(
     out_file = repository / "ghost.pt2"
     exported = document(papertrail("export", "ghostnet/ghost-tiny-3", "--out", out_file, "--format", "torch", "--json"))
     assert exported["out"] == str(out_file) and exported["largest_difference"] <= 1e-4
+
+
+def test_checkpoints_lists_what_is_kept(papertrail: Papertrail, repository: Path) -> None:
+    assert document(papertrail("checkpoints", "--json")) == []
+    papertrail("pin", pinning.make_run(repository))
+    (row,) = document(papertrail("checkpoints", "ghostnet", "--json"))
+    weights = repository / "papers/ghostnet/checkpoints/ghost-tiny-3.safetensors"
+    assert row == {
+        "checkpoint": "ghostnet/ghost-tiny-3", "model": "ghost_vgg16", "args": pinning.ARGS, "data": "mnist5k",
+        "metric": "top1", "value": 10.0, "bytes": weights.stat().st_size, "sha256": sha256_file(weights),
+    }  # fmt: skip
+    status, out, _ = papertrail("checkpoints")
+    assert status == 0 and out.count("\n") == 1
+    for part in ("ghostnet/ghost-tiny-3", "ghost_vgg16", "mnist5k", "top1 10.00", row["sha256"]):
+        assert part in out
+
+
+def test_verify_takes_a_paper_and_ends_with_a_summary(papertrail: Papertrail, repository: Path) -> None:
+    papertrail("pin", pinning.make_run(repository, metrics={"top1": 99.0}))
+    for what in ("ghostnet", "papers/ghostnet"):
+        status, out, _ = papertrail("verify", what)
+        *lines, summary = out.splitlines()
+        assert status == 1 and len(lines) == 11 and sum(line.startswith("ok ") for line in lines) == 10
+        assert summary == "2 checkpoints and records, 11 checks: 10 ok, 0 skipped, 1 failed", "its metric is made up"
 
 
 def test_accuracy_of_a_file_of_weights(papertrail: Papertrail, tmp_path: Path) -> None:

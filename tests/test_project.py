@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -128,6 +129,14 @@ def test_the_commands_of_every_readme_exist() -> None:
                 assert importlib.util.find_spec(words[2]), f"{readme}: {line}"
                 seen.add(words[2])
     assert {"train", "prune", "evaluate", "bench"} <= seen
+
+
+def test_a_checkout_has_the_very_bytes_whatever_git_makes_of_line_ends(tmp_path: Path) -> None:
+    git = ["git", "clone", "--quiet", "--no-tags", "-c", "core.autocrlf=true", ROOT, tmp_path / "clone"]
+    subprocess.run(git, check=True, capture_output=True)
+    ends = subprocess.run(["git", "ls-files", "--eol"], cwd=tmp_path / "clone", capture_output=True, check=True).stdout
+    forms = [line.split()[:2] for line in ends.decode().splitlines()]  # "i/lf w/lf": in the index and in the work tree
+    assert forms and all(kept.removeprefix("i/") == found.removeprefix("w/") for kept, found in forms)
 
 
 def test_every_text_file_keeps_to_the_project() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,12 @@ from torch import Tensor
 from shared.builders import build
 from shared.code import code_of
 from shared.errors import PapertrailError, UsageError
-from shared.files import sha256_file
+from shared.files import require_writable, sha256_file
 from shared.weights.storage import fill, is_pickle, load_weights, save_weights
+
+# A state dictionary in a training script's file, and what DataParallel and torch.compile put before each name.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: int, out: Path) -> dict[str, Any]:
@@ -24,12 +28,24 @@ def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: 
 
     Returns:
         What was written: file, tensors, parameters, and the hashes of it and of its source.
+
+    Raises:
+        UsageError: there is no such file, or `out` is no .safetensors that can be written, or is the source itself.
+        PapertrailError: the file holds more than tensors, is damaged, or does not fit; nothing is written.
     """
+    if not source.is_file():
+        raise UsageError(f"{source}: no such file")
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {out}: the name is to end in .safetensors")
+    if out.exists() and out.samefile(source):
+        raise UsageError(f"--out {out}: this is the file that is read; give another name")
+    require_writable(out)
     upstream = code_of(slug, "upstream")
     if upstream is None:
         raise UsageError(f"papers/{slug}: no upstream.py, which would say how published names map onto ours")
+    digest, renamed = sha256_file(source), upstream.rename(_read(source))
     network = build(slug, model, args, classes)
-    fill(network, upstream.rename(_read(source)), source)
+    fill(network, renamed, source)
     state = network.state_dict()
     save_weights(out, state)
     return {
@@ -37,25 +53,24 @@ def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: 
         "tensors": len(state),
         "params": sum(parameter.numel() for parameter in network.parameters()),
         "sha256": sha256_file(out),
-        "source_sha256": sha256_file(source),
+        "source_sha256": digest,
     }
 
 
 def _read(source: Path) -> dict[str, Tensor]:
     """A dictionary of tensors, also one wrapped by a training script or by DataParallel; the content tells the form."""
-    if not source.is_file():
-        raise UsageError(f"{source}: no such file")
     raw = source.read_bytes()
     if not is_pickle(raw):
         return load_weights(source, None)
     try:
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a damaged pickle raises whatever it likes
+        reason = str(error).strip().partition("\n")[0]
         raise PapertrailError(f"{source}: holds more than tensors, or is damaged ({reason}); not read") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    while isinstance(content, dict) and (inner := [key for key in WRAPPERS if isinstance(content.get(key), dict)]):
+        content = content[inner[0]]
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise PapertrailError(f"{source}: no dictionary of tensors")
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    return {PREFIXES.sub("", name): tensor for name, tensor in content.items()}

@@ -111,7 +111,7 @@ def pin(runs: Sequence[Path], *, replace: bool = False) -> Pinned:
 
 def seed_folders(run: Path) -> list[Path]:
     """The seeds' folders of an arm's folder; or the one that was given."""
-    seeds = [folder for folder in (run / "seeds").glob("*") if (folder / "run.json").exists()]
+    seeds = [one for one in (run / "seeds").glob("*") if one.name.isdecimal() and (one / "run.json").exists()]
     if not seeds and not (run / "run.json").exists():
         raise UsageError(
             f"{run}: no finished run (run.json) here; give papers/<slug>/runs/<protocol>/<arm>, or seeds/<N> in it"

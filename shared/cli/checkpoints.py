@@ -1,18 +1,28 @@
-"""What is kept of runs: pin, verify, release; and networks in and out: export, import, accuracy."""
+"""What is kept of runs: pin, checkpoints, verify, release; and networks in and out: export, import, accuracy."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from shared.console import Classes, Settings, Slug, command, print_lines, settings_of
+from shared.console import (
+    Classes,
+    MaybeReference,
+    MaybeSlug,
+    Reference,
+    Settings,
+    Slug,
+    command,
+    print_lines,
+    settings_of,
+)
 from shared.errors import UsageError
 
 app = typer.Typer()
-Reference = Annotated[str, typer.Argument(metavar="PAPER/CHECKPOINT")]
 
 
 def _pinned(found: dict[str, list[str]]) -> None:
@@ -35,22 +45,51 @@ def pin(
     return {"seeds": list(found.seeds), "checkpoints": checkpoints, "refused": list(found.refused)}
 
 
+def _kept(card: dict[str, Any]) -> None:
+    network = ", ".join([card["model"], *(f"{key}={value}" for key, value in card["args"].items())])
+    measured = f"{card['metric']} {card['value']:.2f} on {card['data']}"
+    print(f"{card['checkpoint']}: {network}; {measured}; {card['bytes']:,} bytes, SHA-256 {card['sha256']}")
+
+
+@command(app, show=_kept)
+def checkpoints(paper: MaybeSlug = None) -> Iterator[dict[str, Any]]:
+    """The weights that are kept: network, data, metric, hash."""
+    from shared.paper import load_paper, papers
+    from shared.weights.card import cards, headline
+
+    for slug in [load_paper(paper).slug] if paper else papers():
+        for card in cards(slug):
+            metric = headline(card.metrics)
+            told = card.model_dump(include={"model", "args", "data", "bytes", "sha256"})
+            yield {"checkpoint": card.ref, "metric": metric, "value": card.metrics[metric], **told}
+
+
+def _verified(checks: list[Any]) -> None:
+    results = Counter(check.result for check in checks)
+    told = ", ".join(f"{results[result]} {result}" for result in ("ok", "skipped", "failed"))
+    print(f"{len({check.checkpoint for check in checks})} checkpoints and records, {len(checks)} checks: {told}")
+
+
 @command(
     app,
     show=lambda check: print(f"{check.result:8}{check.checkpoint}: {check.check}: {check.detail}", flush=True),
     failed=lambda check: check.result == "failed",
+    end=_verified,
 )
 def verify(
-    what: Annotated[str | None, typer.Argument(metavar="[PAPER/CHECKPOINT]")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every checkpoint; so does no argument.")] = False,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Make the runs of a record again, and compare.")] = False,
+    what: MaybeReference = None,
+    every: Annotated[bool, typer.Option("--all", help="Every paper; so does no argument.")] = False,
+    again: Annotated[bool, typer.Option("--rerun", help="Make the runs of records again, and compare.")] = False,
 ) -> Iterator[Any]:
-    """Check pinned checkpoints: hash, counts, logits, metric."""
+    """Check checkpoints and records: hash, counts, logits, metric."""
+    if every and what:
+        raise UsageError("give either a paper or a checkpoint, or --all")
+    if again and not what:
+        raise UsageError("--rerun: give a paper, a checkpoint, or SLUG/PROTOCOL/ARM/SEED")
+    from shared.checkpoints.rerun import rerun
     from shared.checkpoints.verify import verify
 
-    if every and what:
-        raise UsageError("give either a checkpoint or --all")
-    return verify(what, rerun=rerun)
+    return rerun(what) if again and what else verify(what)
 
 
 def _made(found: dict[str, list[str]]) -> None:
@@ -66,18 +105,32 @@ def release(version: Annotated[str, typer.Argument(help="Such as v1.0.0.")]) -> 
     return {"tags": release(version)}
 
 
-@command(app, show=lambda found: print(f"{found['out']}: logits equal within {found['largest_difference']:.1e}"))
+def _exported(found: dict[str, Any]) -> None:
+    batches = ", ".join(map(str, found["batches"]))
+    print(
+        f"{found['out']}: {found['format']}, outputs equal within {found['largest_difference']:.1e} at batches of "
+        f"{batches} (float32 itself errs by {found['own_error']:.1e})"
+    )
+
+
+@command(app, show=_exported)
 def export(
     checkpoint: Reference,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    form: Annotated[
-        Literal["onnx", "torch"], typer.Option("--format", help="ONNX, or a torch.export program.")
-    ] = "onnx",
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, or .pt2 for a torch.export program.")],
+    form: Annotated[Literal["onnx", "torch"] | None, typer.Option("--format", help="What the suffix says.")] = None,
 ) -> dict[str, Any]:
     """Write a checkpoint as ONNX or torch.export, compared."""
-    from shared.checkpoints.export import export
+    from shared.checkpoints.export import BATCHES, export
 
-    return {"out": str(out), "largest_difference": export(checkpoint, out, form)}
+    made = export(checkpoint, out, form)
+    return {
+        "out": str(out),
+        "format": made.form,
+        "batches": list(BATCHES),
+        "largest_difference": made.difference,
+        "error": made.error,
+        "own_error": made.own_error,
+    }
 
 
 @command(app, "import")

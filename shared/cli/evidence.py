@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shared.console import Classes, MaybeSlug, Settings, Slug, command, settings_of, shape_of
+from shared.console import Classes, MaybeSlug, PaperOrReference, Settings, Slug, command, settings_of, shape_of
 from shared.errors import NotInstalled, PapertrailError, UsageError
 
 app = typer.Typer()
@@ -140,7 +140,7 @@ def ledger(
 
 
 @command(app, show=lambda found: print(found["bibtex"]))
-def cite(what: Annotated[str, typer.Argument(metavar="PAPER[/CHECKPOINT]")]) -> dict[str, str]:
+def cite(what: PaperOrReference) -> dict[str, str]:
     """BibTeX of a paper, or of a checkpoint and its data set."""
     from shared.checkpoints.cite import cite
 

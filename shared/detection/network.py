@@ -7,7 +7,7 @@ nothing is suppressed, so that the layers see the same amount of work for every 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -36,7 +36,8 @@ class DetectorNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, K)."""
-        with _deformable_on_meta() if images.is_meta else contextlib.nullcontext():
+        other = _plain if images.is_meta else _sampled if torch.compiler.is_exporting() else None
+        with _deformable(other) if other else contextlib.nullcontext():
             levels = self.detector.extract_feat(images)
             if not hasattr(self.detector, "roi_head"):
                 outputs = _tensors(self.detector.bbox_head(levels))
@@ -44,7 +45,7 @@ class DetectorNetwork(nn.Module):
                 outputs = self._queried(levels)
             else:
                 outputs = [*_tensors(self.detector.rpn_head(levels)), *self._second_stage(levels)]
-        return torch.cat([_summary(output, len(images)) for output in outputs], dim=1)
+        return torch.cat([_summary(output, images.shape[0]) for output in outputs], dim=1)
 
     def _second_stage(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
         head = self.detector.roi_head
@@ -58,7 +59,7 @@ class DetectorNetwork(nn.Module):
     def _queried(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
         """The stages of Sparse R-CNN: learned queries, refined one stage after another."""
         head, queries = self.detector.roi_head, self.detector.rpn_head
-        images, number = len(levels[0]), queries.num_proposals
+        images, number = levels[0].shape[0], queries.num_proposals
         features = queries.init_proposal_features.weight.expand(images, -1, -1)
         outputs: list[Tensor] = []
         for extractor, stage in zip(head.bbox_roi_extractor, head.bbox_head, strict=True):
@@ -86,12 +87,9 @@ def _summary(output: Tensor, images: int) -> Tensor:
 
 
 @contextlib.contextmanager
-def _deformable_on_meta() -> Iterator[None]:
-    """Deformable convolutions (Dai et al. 2017) count as plain ones; mmcv has no form of them for the meta device."""
+def _deformable(forward: Callable[[Any, Tensor, Tensor], Tensor]) -> Iterator[None]:
+    """Deformable convolutions (Dai et al. 2017) by another forward, where mmcv's operator has no form."""
     from mmcv.ops import DeformConv2d
-
-    def forward(layer: Any, x: Tensor, _: Tensor) -> Tensor:
-        return functional.conv2d(x, layer.weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
 
     original = DeformConv2d.forward
     DeformConv2d.forward = forward
@@ -99,3 +97,28 @@ def _deformable_on_meta() -> Iterator[None]:
         yield
     finally:
         DeformConv2d.forward = original
+
+
+def _plain(layer: Any, x: Tensor, _: Tensor) -> Tensor:
+    """On the meta device: as much work as a convolution's."""
+    return functional.conv2d(x, layer.weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def _sampled(layer: Any, x: Tensor, offset: Tensor) -> Tensor:
+    """In an exported program: the same in standard operators, bilinear samples for each tap and one product of them."""
+    (images, _, height, width), outputs, parts = x.shape, offset.shape[2:], layer.deform_groups
+    rows, columns = (
+        torch.arange(count, dtype=x.dtype, device=x.device) * step - pad
+        for count, step, pad in zip(outputs, layer.stride, layer.padding, strict=True)
+    )
+    down, across = (
+        torch.arange(count, dtype=x.dtype, device=x.device) * step
+        for count, step in zip(layer.kernel_size, layer.dilation, strict=True)
+    )
+    y, x_ = offset.reshape(images * parts, *layer.kernel_size, 2, *outputs).unbind(3)
+    y = y + rows[:, None] + down[:, None, None, None]
+    x_ = x_ + columns + across[:, None, None]
+    grid = torch.stack([(2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1).flatten(1, 3)
+    samples = functional.grid_sample(x.reshape(images * parts, -1, height, width), grid, align_corners=False)
+    weight = layer.weight.flatten(1)[:, :, None, None]
+    return functional.conv2d(samples.reshape(images, -1, *outputs), weight, groups=layer.groups)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from shared.errors import PapertrailError, UsageError, nearest
-from shared.files import ROOT, read_json
+from shared.files import ROOT, read_json, text_bytes
 from shared.schema import Strict, validated
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -92,9 +92,9 @@ def seal(card: Card) -> str:
 
 
 def read_card(path: Path) -> Card:
-    """A card none of whose bytes was changed; PapertrailError names the file otherwise."""
+    """A card of which nothing but line ends was changed; PapertrailError names the file otherwise."""
     content = read_json(path)
-    if not isinstance(content, dict) or _sealed(content) != path.read_bytes().decode():
+    if not isinstance(content, dict) or _sealed(content).encode() != text_bytes(path):
         raise PapertrailError(
             f"{path}: the card was changed after it was sealed; restore it with `git checkout -- {path}`"
         )
@@ -109,9 +109,9 @@ def cards(slug: str) -> list[Card]:
     return [read_card(path) for path in sorted(folder(slug).glob("*.json"))]
 
 
-def pinned_names() -> list[str]:
-    """Every "<slug>/<name>" of every paper, also of a card or of weights that lost the other."""
-    files = [*ROOT.glob("papers/*/checkpoints/*.json"), *ROOT.glob("papers/*/checkpoints/*.safetensors")]
+def pinned_names(slug: str = "*") -> list[str]:
+    """Every "<slug>/<name>" of a paper, or of every one, also of a card or of weights that lost the other."""
+    files = [*ROOT.glob(f"papers/{slug}/checkpoints/*.json"), *ROOT.glob(f"papers/{slug}/checkpoints/*.safetensors")]
     return sorted({f"{file.parents[1].name}/{file.stem}" for file in files})
 
 
@@ -119,7 +119,7 @@ def find(ref: str) -> Path:
     """The card's path of "<slug>/<name>"; UsageError names the nearest."""
     known = pinned_names()
     if ref not in known:
-        raise UsageError(f"no checkpoint `{ref}`; {nearest(ref, known)}")
+        raise UsageError(f"no checkpoint `{ref}`; {nearest(ref, known)} (`papertrail checkpoints` lists all)")
     slug, name = ref.split("/")
     return folder(slug) / f"{name}.json"
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import model_validator
 
 from shared.errors import PapertrailError, UsageError, nearest
+from shared.files import text_bytes
 from shared.schema import Strict, validated
 from shared.weights.card import Arguments, Commit, Day, Hash, Identity, folder, home, pinned_names, read_card
 
@@ -100,7 +101,7 @@ def protocols_recorded(slug: str) -> list[str]:
 
 
 def read_records(slug: str, protocol: str) -> Records | None:
-    """The records of a protocol, none of whose bytes was changed; None where no run is pinned.
+    """The records of a protocol, of which nothing but line ends was changed; None where no run is pinned.
 
     Raises:
         PapertrailError: the seal is broken, an entry is malformed, or the file is another protocol's.
@@ -108,7 +109,7 @@ def read_records(slug: str, protocol: str) -> Records | None:
     path = records_file(slug, protocol)
     if not path.exists():
         return None
-    found = _parsed(path, path.read_bytes())
+    found = _parsed(path, text_bytes(path))
     if (found.paper, found.protocol) != (slug, protocol):
         raise PapertrailError(f"{path}: these are the records of {found.paper}/{found.protocol}; a file keeps its name")
     return found
@@ -141,7 +142,10 @@ def identity(ref: str) -> Identity:
                     return _identity(record.plan, seed, run)
                 recorded.append(f"{slug}/{arm}-{protocol}-{seed}")
     near = nearest(ref, [*pinned_names(), *recorded])
-    raise UsageError(f"no checkpoint `{ref}`, nor a record of that name (<arm>-<protocol>-<seed>); {near}")
+    raise UsageError(
+        f"no checkpoint `{ref}`, nor a record of that name (<arm>-<protocol>-<seed>); {near} (`papertrail checkpoints` "
+        "lists what is kept)"
+    )
 
 
 def _identity(plan: dict[str, Any], seed: str, run: SeedRecord) -> Identity:

@@ -16,14 +16,17 @@ from shared.weights.packing import pack, unpack
 
 # Bare pickles of protocols 2 to 5, and the archive that torch.save makes around one.
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+MOST_NAMES = 3  # of tensors that a message names
 
 
 def serialise(state: dict[str, Tensor]) -> bytes:
     """The bytes of a safetensors file; without metadata, since equal tensors are to give equal bytes.
 
-    Tensors that are mostly zeros take the space of what is left of them (see `shared.weights.packing`).
+    Tensors that are mostly zeros take the space of what is left of them (see `shared.weights.packing`); what several
+    names share is stored under each.
     """
-    return save(pack({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+    apart = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    return save(pack(apart))
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
@@ -63,18 +66,26 @@ def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], source: Path) -> None:
-    """Put a state dictionary into a network; PapertrailError names the first tensor that is missing or does not fit."""
+    """Put a state dictionary into a network; PapertrailError names tensors that are missing, unknown or do not fit."""
     wanted = model.state_dict()
-    for name, tensor in wanted.items():
-        if name not in state:
-            raise PapertrailError(f"{source}: it has no tensor `{name}`, which the network needs")
-        if state[name].shape != tensor.shape:
-            found, expected = tuple(state[name].shape), tuple(tensor.shape)
-            raise PapertrailError(f"{source}: `{name}` has the shape {found}, the network's has {expected}")
-    for name in state:
-        if name not in wanted:
-            raise PapertrailError(f"{source}: the network has no tensor `{name}`")
+    faults = []
+    if missing := [name for name in wanted if name not in state]:
+        faults.append(f"it has no {_named(missing)}, which the network needs")
+    if unknown := [name for name in state if name not in wanted]:
+        faults.append(f"the network has no {_named(unknown)}")
+    if other := [name for name in wanted if name in state and state[name].shape != wanted[name].shape]:
+        found, expected = tuple(state[other[0]].shape), tuple(wanted[other[0]].shape)
+        more = f" (and {len(other) - 1} more differ)" if len(other) > 1 else ""
+        faults.append(f"`{other[0]}` has the shape {found}, the network's has {expected}{more}")
+    if faults:
+        raise PapertrailError(f"{source}: {'; '.join(faults)}")
     model.load_state_dict(state)
+
+
+def _named(names: list[str]) -> str:
+    """The first few, and how many more."""
+    shown = ", ".join(f"`{name}`" for name in names[:MOST_NAMES])
+    return f"tensor {shown}{f' and {len(names) - MOST_NAMES} more' if len(names) > MOST_NAMES else ''}"
 
 
 def content_digest(state: dict[str, Tensor]) -> str:

@@ -32,6 +32,7 @@ FILES = {
 # Each is made on top of those before it: the file, its new content, and whether the digest is another one afterwards.
 EDITS = {
     "a comment": ("papers/one/model.py", "# Why.\n" + FILES["papers/one/model.py"], False),
+    "line ends": ("papers/one/model.py", FILES["papers/one/model.py"].replace("\n", "\r\n"), False),
     "a docstring and a break": (
         "shared/far.py", FILES["shared/far.py"].replace("Two.", "2.").replace("return 2", "return (\n    2)"), False,
     ),
@@ -44,6 +45,7 @@ EDITS = {
     "a comment in what it imports": ("shared/other.py", "OTHER = 2  # two\n", False),
     "what it imports": ("shared/other.py", "OTHER = 3\n", True),
     "the lock": ("requirements.lock", "torch==1.1\n", True),
+    "the lock's line ends": ("requirements.lock", "torch==1.1\r\n", False),
 }  # fmt: skip
 PROGRAM = """
 import json, pathlib, sys

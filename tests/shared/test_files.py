@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 
 from shared import files
-from shared.errors import PapertrailError
-from shared.files import atomic_write, git_commit, read_json, read_yaml, write_json, write_text
+from shared.errors import PapertrailError, UsageError
+from shared.files import (
+    atomic_write,
+    git_commit,
+    read_json,
+    read_yaml,
+    reference_of,
+    require_writable,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -101,3 +110,27 @@ def test_a_commit_is_dirty_when_sources_are_not_in_it(tmp_path: Path, monkeypatc
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "new.py").write_text("2")
     assert git_commit() == f"{clean}-dirty"
+
+
+def test_a_checkpoint_is_named_by_its_file_too() -> None:
+    kept = next((files.ROOT / "papers").glob("*/checkpoints/*.safetensors"))
+    ref = f"{kept.parents[1].name}/{kept.stem}"
+    for text in (ref, f"papers/{ref}", str(kept), str(kept.relative_to(files.ROOT).with_suffix(".json"))):
+        assert reference_of(text) == ref
+    assert reference_of("papers/ghostnet/") == reference_of("ghostnet") == "ghostnet"
+    assert reference_of("ghostnet/small/vgg16/0") == "ghostnet/small/vgg16/0"
+
+
+def test_where_a_file_cannot_be_written_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old").write_text("x")
+    for fine in (tmp_path / "new", tmp_path / "old", tmp_path / "deep" / "er" / "new"):
+        require_writable(fine)
+    for wrong, message in ((tmp_path, "not an ordinary file"), (tmp_path / "old" / "new", "old is no folder"),
+                           (Path("/dev/null"), "not an ordinary file")):  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            require_writable(wrong)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "old")
+    require_writable(tmp_path / "new")
+    with pytest.raises(UsageError, match="old: no permission to write it"):
+        require_writable(tmp_path / "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]

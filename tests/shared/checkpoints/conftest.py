@@ -11,13 +11,16 @@ import torch
 import yaml
 
 from papers.ghostnet import MODELS
+from shared import datasets
 from shared import paper as papers
 from shared.checkpoints import cite, history, pin, verify
 from shared.files import ROOT, read_yaml, sha256_file, write_json
+from shared.measure import count
 from shared.training.plan import stated
 from shared.training.protocol import load_protocol
 from shared.weights import card
-from shared.weights.storage import load_weights, save_weights
+from shared.weights.load import noise
+from shared.weights.storage import content_digest, load_weights, save_weights
 
 REF = "ghostnet/ghost-tiny-3"
 ARGS = {"width": 0.0625, "s": 2, "d": 3}
@@ -102,6 +105,30 @@ def make_run(repository: Path, arm: str = "ghost", seed: int = 3, *, start: Path
         {"sha256": result["sha256"], "code": COMMIT, "metrics": values},
     )
     return folder
+
+
+DETECTOR = {"width": 0.5, "channels": 16, "convs": 1}
+
+
+def keep_detector(repository: Path, network: torch.nn.Module | None = None) -> card.Card:
+    """The kept weights of a made-up run of a detector; those of no network at all where none is given."""
+    file = repository / "papers/ghostnet/checkpoints/retina-scenes-0.json"
+    state, params, macs, logits = {"w": torch.zeros(1)}, 1, 1, [[0.0]]
+    if network is not None:
+        counted = count(network, (3, 64, 64))
+        state, params, macs = network.state_dict(), counted.params, counted.macs
+        with torch.inference_mode():
+            logits = network.eval()(noise((3, 64, 64), 0)).tolist()
+    save_weights(file.with_suffix(".safetensors"), state)
+    kept = card.Card(
+        paper="ghostnet", protocol="scenes", arm="retina", seed=0, model="retinanet", args=DETECTOR, classes=10,
+        input=(3, 64, 64), data="digit_scenes", data_hash=datasets.spec("digit_scenes").fingerprint,
+        metrics={"ap": 1.5, "ap50": 4.0}, sha256=sha256_file(file.with_suffix(".safetensors")), name=file.stem,
+        params=params, macs=macs, licence="Apache-2.0", bytes=file.with_suffix(".safetensors").stat().st_size,
+        digest=content_digest(state), golden=card.Golden(noise_seed=0, logits=logits), pinned="2026-11-28",
+    )  # fmt: skip
+    file.write_text(card.seal(kept))
+    return kept
 
 
 def network_of(run: Path) -> torch.nn.Module:

@@ -35,3 +35,10 @@ def test_a_card_under_another_name_is_refused(repository: Path, finished: Path) 
     (folder / "better.json").write_bytes((folder / "ghost-tiny-3.json").read_bytes())
     with pytest.raises(PapertrailError, match="this is the card of `ghost-tiny-3`"):
         read_card(folder / "better.json")
+
+
+def test_line_ends_are_no_part_of_a_card(repository: Path, finished: Path) -> None:
+    (card,) = pin([finished]).checkpoints
+    path = repository / "papers/ghostnet/checkpoints/ghost-tiny-3.json"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_card(path) == card

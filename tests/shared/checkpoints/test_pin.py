@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,12 @@ def test_a_run_whose_weights_are_a_pickle_is_refused(repository: Path, finished:
     torch.save({"x": torch.zeros(1)}, finished / "weights.safetensors")
     with pytest.raises(PapertrailError, match=r"weights\.safetensors: this is a pickle"):
         pin([finished])
+
+
+def test_what_else_lies_among_seeds_is_left_alone(repository: Path, finished: Path) -> None:
+    shutil.copytree(finished, finished.with_name("3 copy"))
+    (finished.parent / ".DS_Store").write_text("")
+    assert pin([finished.parent.parent]).seeds == ("ghostnet/tiny/ghost/3",)
 
 
 def test_a_folder_without_a_run_is_wrong_usage(tmp_path: Path) -> None:

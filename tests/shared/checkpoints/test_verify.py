@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared import datasets
+from shared.builders import build as build_network
+from shared.checkpoints import rerun as rerunning
 from shared.checkpoints import verify as verifying
 from shared.checkpoints.pin import pin
 from shared.checkpoints.records import _difference
+from shared.checkpoints.rerun import rerun
 from shared.checkpoints.verify import verify
 from shared.datasets import mnist5k
-from shared.errors import UsageError
+from shared.detection import build
+from shared.errors import DataError, NotInstalled, UsageError
 from shared.files import write_text
 from shared.training import arms, protocol, run
 from shared.training.arms import evaluate_arm, train_arm
@@ -21,7 +26,7 @@ from shared.training.tasks import task_of
 from shared.weights.card import read_card, seal
 from shared.weights.records import read_records, records_file, sealed
 
-from .conftest import COMMIT, RECIPE, REF, Change, make_run, network_of
+from .conftest import COMMIT, DETECTOR, RECIPE, REF, Change, keep_detector, make_run, network_of
 
 
 def results(ref: str | None) -> dict[str, str]:
@@ -99,6 +104,46 @@ def test_counts_and_logits_are_checked_against_the_card(repository: Path, finish
     assert (found["card"], found["counts"], found["logits"]) == ("ok", "failed", "failed")
 
 
+def test_a_paper_is_verified_alone(repository: Path, finished: Path) -> None:
+    pin([finished])
+    shutil.copytree(repository / "papers/ghostnet", repository / "papers/other")  # whose cards and records are not its
+    assert {check.checkpoint for check in verify("ghostnet")} == {REF, "ghostnet/records/tiny"}
+    assert {check.checkpoint for check in verify()} > {REF, "other/ghost-tiny-3", "other/records/tiny"}
+    with pytest.raises(UsageError, match=r"no paper `ghostnt`; did you mean ghostnet\?"):
+        list(verify("ghostnt"))
+
+
+def test_a_detector_is_skipped_where_mmcv_is_not(
+    repository: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> None:
+        raise NotInstalled("detectors need MMDetection and mmcv's operators; `make detection` installs it")
+
+    monkeypatch.setattr(build, "require", absent)
+    pin([finished])
+    detector = keep_detector(repository)
+    found = {check.check: check for check in verify(detector.ref)}
+    assert {name: check.result for name, check in found.items()} == dict.fromkeys(["card", "hash", "digest"], "ok") | {
+        "record": "skipped", "load": "skipped",
+    }  # fmt: skip
+    assert "`make detection` installs it" in found["load"].detail
+    assert [check.checkpoint for check in verify() if check.check == "logits"] == [REF], "the others are not hidden"
+
+
+def test_a_detector_is_verified(repository: Path) -> None:
+    pytest.importorskip("mmcv.ops")
+    network = build_network("ghostnet", "retinanet", DETECTOR, 10)
+    found = {check.check: check.result for check in verify(keep_detector(repository, network).ref)}
+    assert {found[name] for name in ("card", "hash", "digest", "load", "counts", "logits")} == {"ok"}
+
+
+def test_an_unreadable_paper_fails_and_hides_nothing(repository: Path, finished: Path) -> None:
+    pin([finished])
+    (repository / "papers/ghostnet/params.yaml").write_text("tiny: {data: nothing}")
+    found = results(None)
+    assert (found["metric"], found["plan"], found["logits"], found["commit"]) == ("failed", "failed", "ok", "ok")
+
+
 def test_an_unknown_checkpoint_lists_those_there_are(repository: Path, finished: Path) -> None:
     pin([finished])
     with pytest.raises(UsageError, match="no checkpoint `ghostnet/other`; there are ghostnet/ghost-tiny-3"):
@@ -137,23 +182,37 @@ def test_a_run_made_again_is_equal_to_the_bit_or_close_by_metric(
     assert records is not None
     found: dict[str, Any] = {"sha256": records.arms["ghost"].seeds["3"].sha256, "device": "CPU", "torch": "2.13.0"}
     found["metrics"] = {"top1": 10.0}
-    monkeypatch.setattr(verifying, "again", lambda *what: found)
+    monkeypatch.setattr(rerunning, "again", lambda *what: found)
     for ref in ("ghostnet/tiny/ghost/3", REF):
-        (check,) = verify(ref, rerun=True)
+        (check,) = rerun(ref)
         assert (check.result, check.checkpoint) == ("ok", "ghostnet/tiny/ghost/3") and "to the bit" in check.detail
     for top1, result in ((10.9, "ok"), (11.1, "failed")):  # "CPU" names no processor
         found |= {"sha256": "e" * 64, "metrics": {"top1": top1}}
-        (check,) = verify(REF, rerun=True)
+        (check,) = rerun(REF)
         assert check.result == result and "by metric" in check.detail
     change("recipe", "epochs", to=2)
-    (check,) = verify(REF, rerun=True)
+    (check,) = rerun(REF)
     assert check.result == "failed" and "states another plan now" in check.detail
-    for nothing, message in (
-        (None, "give SLUG/PROTOCOL/ARM/SEED"),
-        ("ghostnet/tiny/ghost/9", "did you mean ghostnet/tiny/ghost/3?"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            list(verify(nothing, rerun=True))
+    with pytest.raises(UsageError, match=r"did you mean ghostnet/tiny/ghost/3\?"):
+        list(rerun("ghostnet/tiny/ghost/9"))
+
+
+def test_every_run_of_a_papers_records_is_made_again(
+    repository: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(repository, seed=4, weights=1)
+    pin([finished.parent.parent])
+    made = []
+
+    def lacking(*what: Any) -> None:
+        made.append(what[-2])
+        raise DataError("not found")
+
+    monkeypatch.setattr(rerunning, "again", lacking)
+    assert [check.result for check in rerun("ghostnet")] == ["failed", "failed"] and made == [3, 4]
+    monkeypatch.setattr(datasets, "describe", lambda name: {"missing": ["mnist_5k.csv.gz"]})
+    for check in rerun("ghostnet"):
+        assert check.result == "skipped" and "data not here (mnist_5k.csv.gz)" in check.detail
 
 
 def test_other_weights_on_the_records_own_kind_of_processor_fail(
@@ -162,12 +221,12 @@ def test_other_weights_on_the_records_own_kind_of_processor_fail(
     device = "A Processor 9000, 2 threads"
     pin([make_run(repository, device=device)])
     found = {"sha256": "e" * 64, "device": device, "torch": "2.13.0", "metrics": {"top1": 10.0}}
-    monkeypatch.setattr(verifying, "again", lambda *what: found)
-    (check,) = verify(REF, rerun=True)
+    monkeypatch.setattr(rerunning, "again", lambda *what: found)
+    (check,) = rerun(REF)
     assert check.result == "failed" and "the record's own kind of processor" in check.detail
     for other in ({"torch": "2.14.0"}, {"device": "A Processor 9000, 4 threads"}):
-        monkeypatch.setattr(verifying, "again", lambda *what, other=other: found | other)
-        (check,) = verify(REF, rerun=True)
+        monkeypatch.setattr(rerunning, "again", lambda *what, other=other: found | other)
+        (check,) = rerun(REF)
         assert check.result == "ok" and "by metric" in check.detail
 
 
@@ -175,8 +234,8 @@ def test_an_architecture_names_no_processor(repository: Path, monkeypatch: pytes
     device = f"{platform.machine()}, 2 threads"
     pin([make_run(repository, device=device)])
     found = {"sha256": "e" * 64, "device": device, "torch": "2.13.0", "metrics": {"top1": 10.0}}
-    monkeypatch.setattr(verifying, "again", lambda *what: found)
-    (check,) = verify(REF, rerun=True)
+    monkeypatch.setattr(rerunning, "again", lambda *what: found)
+    (check,) = rerun(REF)
     assert check.result == "ok"
 
 
@@ -217,5 +276,5 @@ def test_from_training_to_a_record_that_the_same_run_gives_again(
     found = pin([repository / "papers/ghostnet/runs/tiny" / arm for arm in ("ghost", "tuned")])
     assert found.seeds == ("ghostnet/tiny/ghost/3", "ghostnet/tiny/tuned/3") and found.refused == ()
     assert set(results(None).values()) == {"ok"}
-    (check,) = verify("ghostnet/tiny/tuned/3", rerun=True)
+    (check,) = rerun("ghostnet/tiny/tuned/3")
     assert check.result == "ok" and "to the bit" in check.detail

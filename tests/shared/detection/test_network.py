@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from shared.builders import build as build_network
 from shared.detection import build
-from shared.detection.network import PROPOSALS
+from shared.detection.network import PROPOSALS, _sampled
 from shared.errors import PapertrailError
 from shared.measure import count
 from shared.weights.card import cards
@@ -127,6 +127,63 @@ def test_meta_and_real_outputs_have_one_shape() -> None:
     with torch.inference_mode():
         real = network(torch.randn(2, 3, 64, 64))
     assert real.shape == (2, 5 * (3 + 4 + 1)) and real.isfinite().all()
+
+
+def program(network: nn.Module, size: int = 128) -> nn.Module:
+    """The network as a torch.export program for any batch size."""
+    batch = ({0: torch.export.Dim("batch")},)
+    return torch.export.export(network, (torch.randn(3, 3, size, size),), dynamic_shapes=batch).module()
+
+
+NARROW = {"depth": 18, "width": 0.125}
+DENSE = NARROW | {"channels": 16, "convs": 1}
+
+
+@pytest.mark.parametrize(
+    ("slug", "model", "args"),
+    [
+        ("adder_detection", "reppoints", DENSE),
+        ("ghostnet", "faster_rcnn", {"width": 0.5, "channels": 16, "hidden": 16}),
+        *(pytest.param("adder_detection", name, DENSE, marks=pytest.mark.slow)
+          for name in ("fcos", "retinanet", "foveabox", "atss", "gfl", "vfnet", "ghm", "fsaf")),
+        *(pytest.param("adder_detection", name, NARROW, marks=pytest.mark.slow)
+          for name in ("sparse_rcnn", "faster_rcnn", "pisa")),
+        pytest.param("adder_detection", "fcos", DENSE | {"adder": "B+N+H"}, marks=pytest.mark.slow),
+        pytest.param("eca_net", "narrow_retinanet", {"attention": "se"}, marks=pytest.mark.slow),
+        pytest.param("eca_net", "mask_rcnn", {}, marks=pytest.mark.slow),
+        pytest.param("ghostnet", "retinanet", {"width": 0.5, "channels": 16, "convs": 1}, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_a_detector_is_exported_for_any_batch_size(slug: str, model: str, args: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    network = build_network(slug, model, args, 3).eval()
+    exported = program(network)
+    with torch.inference_mode():
+        for size in (1, 2, 5):
+            images = torch.randn(size, 3, 128, 128)
+            exact = network.double()(images.double())
+            own = float((network.float()(images) - exact).abs().max())
+            assert float((exported(images) - exact).abs().max()) <= 8 * max(own, 1e-7), size
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2,
+         "deform_groups": 2},
+    ],
+)  # fmt: skip
+def test_an_exported_deformable_convolution_samples_as_mmcv_does(how: dict[str, Any]) -> None:
+    from mmcv.ops import DeformConv2d
+
+    torch.manual_seed(0)
+    layer = DeformConv2d(8, 6, **how).double()
+    x = torch.randn(3, 8, 9, 13, dtype=torch.double)
+    rows, columns = nn.Conv2d(8, 6, **{key: how[key] for key in how.keys() - {"deform_groups"}})(x.float()).shape[2:]
+    taps = layer.weight[0, 0].numel() * layer.deform_groups
+    offset = 3 * torch.randn(3, 2 * taps, rows, columns, dtype=torch.double)  # also far outside
+    torch.testing.assert_close(_sampled(layer, x, offset), layer(x, offset))
 
 
 def test_unknown_taps_are_named() -> None:

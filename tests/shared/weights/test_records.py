@@ -38,6 +38,13 @@ def test_a_changed_byte_is_refused_by_name(repository: Path, place: float, byte:
     path.write_bytes(good)
 
 
+def test_line_ends_are_no_part_of_records(repository: Path, finished: Path) -> None:
+    pin([finished])
+    before, path = read_records("ghostnet", "tiny"), repository / FILE
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert before is not None and read_records("ghostnet", "tiny") == before
+
+
 def test_records_under_another_name_are_refused(repository: Path, finished: Path) -> None:
     pin([finished])
     (repository / "papers/ghostnet/records/other.json").write_bytes((repository / FILE).read_bytes())
@@ -89,5 +96,5 @@ def test_weights_that_are_not_kept_are_those_of_the_very_run(repository: Path, f
     (other / "weights.safetensors").unlink()
     with pytest.raises(PapertrailError, match="there is no run here"):
         load_checkpoint("ghostnet/ghost-tiny-4")
-    with pytest.raises(UsageError, match="no record `ghostnet/ghost-tiny-5`"):
+    with pytest.raises(UsageError, match="no checkpoint `ghostnet/ghost-tiny-5`, nor a record"):
         load_checkpoint("ghostnet/ghost-tiny-5")

@@ -27,6 +27,26 @@ def test_equal_tensors_give_equal_bytes_and_come_back_equal(tmp_path: Path) -> N
     assert content_digest(back) == content_digest(state())
 
 
+class Tied(nn.Module):
+    """One tensor under two names, and a buffer that is a part of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.last.weight = self.first.weight
+        self.register_buffer("row", self.first.weight.detach()[1])
+
+
+def test_weights_that_are_tied_are_stored_under_each_name(tmp_path: Path) -> None:
+    network, path = Tied(), tmp_path / "w.safetensors"
+    save_weights(path, network.state_dict())
+    back = load_weights(path, None)
+    assert all(torch.equal(back[name], tensor) for name, tensor in network.state_dict().items())
+    other = Tied()
+    fill(other, back, path)
+    assert other.first.weight is other.last.weight and torch.equal(other.first.weight, network.first.weight)
+
+
 def test_the_digest_sees_names_shapes_types_and_values() -> None:
     variants = [
         {"x": torch.zeros(4)},
@@ -80,3 +100,19 @@ def test_tensors_that_do_not_fit_are_named() -> None:
         fill(nn.Linear(4, 3), good, source)
     with pytest.raises(PapertrailError, match="the network has no tensor `extra`"):
         fill(nn.Linear(2, 3), good | {"extra": torch.zeros(1)}, source)
+
+
+def test_of_many_tensors_that_do_not_fit_a_few_are_named() -> None:
+    network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(100)))
+    theirs = {f"layer{name}": tensor for name, tensor in network.state_dict().items()}
+    with pytest.raises(PapertrailError) as told:
+        fill(network, theirs, Path("w.safetensors"))
+    assert str(told.value) == (
+        "w.safetensors: it has no tensor `0.weight`, `0.bias`, `1.weight` and 197 more, which the network needs; "
+        "the network has no tensor `layer0.weight`, `layer0.bias`, `layer1.weight` and 197 more"
+    )
+    narrow = {name: tensor[:1] for name, tensor in network.state_dict().items()}
+    with pytest.raises(
+        PapertrailError, match=r"`0.weight` has the shape \(1, 2\), .* \(2, 2\) \(and 199 more differ\)"
+    ):
+        fill(network, narrow, Path("w.safetensors"))
