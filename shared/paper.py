@@ -101,7 +101,7 @@ class Paper(Strict):
 
 def papers() -> list[str]:
     """The slugs of every paper, in alphabetical order."""
-    return sorted(path.parent.name for path in (ROOT / "papers").glob("*/paper.yaml"))
+    return sorted(path.parent.name for path in (ROOT / "papers").glob("[!.]*/paper.yaml"))
 
 
 def load_paper(slug: str) -> Paper:

@@ -26,7 +26,7 @@ FOLDER = ROOT / "data"
 
 def names() -> list[str]:
     """Every set, in alphabetical order."""
-    return sorted(path.parent.name for path in FOLDER.glob("*/set.yaml"))
+    return sorted(path.parent.name for path in FOLDER.glob("[!.]*/set.yaml"))
 
 
 def spec(name: str) -> DatasetSpec:

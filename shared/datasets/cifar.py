@@ -134,7 +134,7 @@ def read_pngs(spec: DatasetSpec, path: Path, split: SplitName) -> list[Part]:
     """A split of images in <split>/<class>/*.png."""
     images, labels = [], []
     for label, name in enumerate(spec.labels):
-        files = sorted((path / split / name).glob("*.png"))
+        files = sorted((path / split / name).glob("[!.]*.png"))
         images += [decoded.decode_one(spec, file, str(file)).numpy() for file in files]
         labels += [label] * len(files)
     return [(np.stack(images) if images else np.empty((0, *spec.shape), np.uint8), np.array(labels, dtype=np.int64))]

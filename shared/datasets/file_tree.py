@@ -29,7 +29,7 @@ class FileTree:
             found = self._folders.get(folder, [])
         else:
             place = self.path / folder
-            found = [file.name for file in place.iterdir()] if place.is_dir() else []
+            found = [file.name for file in place.glob("[!.]*")] if place.is_dir() else []
         return [f"{folder}/{name}" for name in found if name.endswith(suffix)]
 
     def read(self, name: str) -> bytes:

@@ -54,7 +54,7 @@ def folder_images(spec: DatasetSpec, split: SplitName, folder: Path, classes: li
     for label, name in enumerate(classes):
         if not (folder / name).is_dir():
             raise DataError(f"{folder / name}: no such folder: class {label} is missing; {spec.obtain}")
-        found = sorted(str(file) for file in (folder / name).iterdir() if file.suffix.lower() in SUFFIXES)
+        found = sorted(str(file) for file in (folder / name).glob("[!.]*") if file.suffix.lower() in SUFFIXES)
         if not found:
             raise DataError(f"{folder / name}: holds no JPEG: class {label} is missing; {spec.obtain}")
         files += found

@@ -98,14 +98,18 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
 
 
 def fast_check(paper: str, name: str, arm: str) -> None:
-    """Two steps and one evaluation of an arm's recipe on stand-in data of the real shape; writes nothing."""
+    """Two steps, or the pruning of an untrained network, and one evaluation on stand-in data of the real shape.
+
+    It writes nothing, and says in one line what went through.
+    """
     protocol = protocol_with(paper, name, arm)
     if protocol.arms[arm].of is None:
         run = run_of(paper, name, protocol, arm, protocol.seed)
     else:
         run = importlib.import_module(CONTINUED).untrained(paper, name, protocol, arm)
     run.two_steps()
-    print(f"papers/{paper} {name} {arm}: two steps and an evaluation on stand-in data went through", flush=True)
+    done = "two steps" if protocol.action(arm) == "train" else "pruning"
+    print(f"papers/{paper} {name} {arm}: {done} and an evaluation on stand-in data went through", flush=True)
 
 
 def _in_its_own_process(paper: str, name: str, arm: str, seed: int, runs: Path) -> None:

@@ -87,9 +87,14 @@ class ClassificationRun(Run):
 
     def two_steps(self) -> None:
         """See `Run.two_steps`; PapertrailError when a step is missing."""
-        recipe, classifier = self.recipe, self._classifier(FAST_STEPS)
-        seen = self.spec.model_copy(update={"shape": input_shape(self.protocol, self.arm_name)})
+        recipe, seen = self.recipe, self.spec.model_copy(update={"shape": input_shape(self.protocol, self.arm_name)})
         data = stand_in(seen, recipe.augment, steps=FAST_STEPS, seed=self.seed)
+        if self.arm.prune is not None:  # nothing is trained
+            data.setup()
+            images, _ = data.transform(next(iter(data.test_dataloader())), training=False)
+            self.build().eval()(images)
+            return
+        classifier = self._classifier(FAST_STEPS)
         trainer = pl.Trainer(
             accelerator="cpu",
             max_epochs=1,
@@ -129,7 +134,7 @@ def _trainer(
     shown = [TQDMProgressBar(refresh_rate=20)] if os.isatty(2) else []
     kept = ModelCheckpoint(folder, Path(FILE).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             num_nodes=hardware.nodes,
@@ -151,6 +156,12 @@ def _trainer(
         )
     except MisconfigurationException as error:
         raise PapertrailError(f"trainer: {' '.join(str(error).split())} ({hardware})") from error
+    place = getattr(trainer.strategy, "cluster_environment", None)  # there is none where one process trains
+    if hardware.nodes > 1 and place and not place.creates_processes_externally and "MASTER_ADDR" not in os.environ:
+        raise PapertrailError(
+            f"trainer.nodes: {hardware.nodes} machines, of which nobody told; start it by srun or torchrun"
+        )
+    return trainer
 
 
 def _averaging(recipe: ClassificationRecipe) -> list[EMAWeightAveraging]:

@@ -114,7 +114,7 @@ class Run:
         raise NotImplementedError
 
     def two_steps(self) -> None:
-        """Two steps and one evaluation of the recipe on stand-in data of the real shape; writes nothing."""
+        """Two steps, where the arm is trained, and an evaluation on stand-in data of the real shape; writes nothing."""
         raise NotImplementedError
 
     def evaluate(self, network: nn.Module, folder: Path) -> dict[str, float]:
@@ -145,7 +145,8 @@ def train_run(run: Run, folder: Path) -> bool:
         Whether anything was trained.
 
     Raises:
-        PapertrailError: the folder is in use by another process; or see `fit` of the task's run.
+        PapertrailError: the folder is in use by another process, or the GPU's memory is too small; or see `fit` of the
+            task's run.
     """
     if is_finished(run, folder) and not _outdated(folder):
         (folder / FILE).unlink(missing_ok=True)  # it may have been killed just before it did so itself
@@ -163,6 +164,8 @@ def train_run(run: Run, folder: Path) -> bool:
             _write_result(run, folder, outcome, time.time() - started)
     except Timeout as error:
         raise PapertrailError(f"{folder}: another process is training here; wait until it ends") from error
+    except torch.OutOfMemoryError as error:
+        raise PapertrailError(f"{run}: {str(error).partition('.')[0]}; lower recipe.batch_size") from error
     return True
 
 

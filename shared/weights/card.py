@@ -106,12 +106,13 @@ def read_card(path: Path) -> Card:
 
 def cards(slug: str) -> list[Card]:
     """Every card of a paper, by name."""
-    return [read_card(path) for path in sorted(folder(slug).glob("*.json"))]
+    return [read_card(path) for path in sorted(folder(slug).glob("[!.]*.json"))]
 
 
 def pinned_names(slug: str = "*") -> list[str]:
     """Every "<slug>/<name>" of a paper, or of every one, also of a card or of weights that lost the other."""
-    files = [*ROOT.glob(f"papers/{slug}/checkpoints/*.json"), *ROOT.glob(f"papers/{slug}/checkpoints/*.safetensors")]
+    kinds = ("json", "safetensors")
+    files = [path for kind in kinds for path in ROOT.glob(f"papers/{slug}/checkpoints/[!.]*.{kind}")]
     return sorted({f"{file.parents[1].name}/{file.stem}" for file in files})
 
 

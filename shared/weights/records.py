@@ -97,7 +97,7 @@ def records_file(slug: str, protocol: str) -> Path:
 
 def protocols_recorded(slug: str) -> list[str]:
     """The protocols of which any run is pinned, in alphabetical order."""
-    return sorted(path.stem for path in (home(slug) / "records").glob("*.json"))
+    return sorted(path.stem for path in (home(slug) / "records").glob("[!.]*.json"))
 
 
 def read_records(slug: str, protocol: str) -> Records | None:

@@ -189,7 +189,7 @@ def test_weights_drawn_anew_keep_the_zeros_and_are_as_wide_as_what_is_left_asks(
 def test_what_is_missing_or_changed_is_named_with_the_command(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(
         PapertrailError,
-        match=r"base/seeds/0: no finished run .*shared\.training train papers/network_slimming tiny base",
+        match=r"base/seeds/0: no finished run .*`papertrail train network_slimming tiny base",
     ):
         continued(PAPER, NAME, plan(), "tuned", 0, tmp_path)
     with pytest.raises(PapertrailError, match=r"base/seeds/0: no finished run of what params\.yaml"):

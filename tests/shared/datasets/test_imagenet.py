@@ -39,6 +39,7 @@ def folder_module(root: Path, names: list[str], each: int, **options) -> Encoded
 
 def test_a_folder_of_jpegs_is_dealt_round_robin(tmp_path):
     names = image_folder(tmp_path, 3, 2)
+    (tmp_path / names[1] / "._0.JPEG").write_bytes(b"what macOS adds")
     images = imagenet.folder_images(small_spec(3, 2), "train", tmp_path, names)
     assert images.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert images.items[4] == str(tmp_path / names[1] / "1.JPEG")

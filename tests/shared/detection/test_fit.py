@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from shared.detection.boxes import DetectionSet, detection_set
 from shared.detection.fit import DetectionRun
 from shared.detection.predictions import predict
 from shared.detection.recipe import DetectionRecipe
-from shared.errors import PapertrailError, UsageError
+from shared.errors import PapertrailError, UsageError, exit_status
 from shared.files import ROOT
 from shared.training.protocol import Protocol, load_protocols
 from shared.training.run import finished, train_run
@@ -111,6 +112,26 @@ def test_a_kill_after_an_epoch_or_before_the_record_changes_no_bit(
     assert (folder / "weights.safetensors").read_bytes() == (once / "weights.safetensors").read_bytes()
     curves = [json.loads((path / "run.json").read_text())["curves"] for path in (folder, once)]
     assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_where_it_is(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: signal.Signals
+) -> None:
+    whole, folder = hooks.Progress.after_train_iter, tmp_path / "seeds" / "0"
+
+    def signalled(self: hooks.Progress, runner: Any, batch_idx: int, **more: Any) -> None:
+        if runner.epoch == 1:
+            os.kill(os.getpid(), ending)
+        whole(self, runner, batch_idx, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(hooks.Progress, "after_train_iter", signalled)
+        exit_status(lambda: train_run(run(protocol()), folder))
+    assert ended.value.code == 128 + ending
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "resume.ckpt"]
+    train_run(run(protocol()), folder)
+    assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
 
 
 def test_a_damaged_file_to_go_on_from_is_named(tmp_path: Path) -> None:

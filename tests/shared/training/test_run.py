@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -19,12 +18,12 @@ from pydantic import PrivateAttr
 from safetensors.torch import load_file
 from torch import nn
 
-from shared.errors import PapertrailError, UsageError
+from shared.errors import PapertrailError, UsageError, exit_status
 from shared.files import read_json, sha256_file, write_json
 from shared.training import run as runs
 from shared.training.__main__ import main
 from shared.training.arms import fast_check
-from shared.training.classifier import DivergedError
+from shared.training.classifier import Classifier, DivergedError
 from shared.training.method import Method
 from shared.training.run import finished, is_finished, train_run
 
@@ -199,6 +198,17 @@ def test_a_full_disk_ends_in_one_line_and_leaves_what_was_whole(
     assert train_run(one, folder)
 
 
+def test_too_small_a_gpu_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
+        )
+
+    monkeypatch.setattr(Classifier, "training_step", full)
+    with pytest.raises(PapertrailError, match=r"tiny ghost --seed 0: CUDA out of memory; lower recipe\.batch_size"):
+        train_run(run(tiny()), tmp_path / "seeds" / "0")
+
+
 def test_what_others_leave_in_a_runs_folder_stays_and_half_files_go(tmp_path: Path) -> None:
     one, folder = Linear("ghostnet", "tiny", tiny(batch_size=500, epochs=1), "ghost", 0), tmp_path / "seeds" / "0"
     (folder / ".ipynb_checkpoints").mkdir(parents=True)
@@ -210,16 +220,37 @@ def test_what_others_leave_in_a_runs_folder_stays_and_half_files_go(tmp_path: Pa
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_as_killed(tmp_path: Path, ending: signal.Signals) -> None:
+def test_a_termination_signal_ends_the_process_as_killed(tmp_path: Path) -> None:
     folder = tmp_path / "seeds" / "0"
     process = subprocess.Popen([*DRIVER, str(folder)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "resume.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(ending)
+    process.terminate()
     _, told = process.communicate(timeout=120)
-    assert process.returncode == 128 + ending and "Traceback" not in told
+    assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in told
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "resume.ckpt"]
+
+
+@pytest.mark.parametrize("heeded", [True, False])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("where", ["training_step", "validation_step"])
+def test_a_signal_in_training_or_evaluation_ends_the_run_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, ending: signal.Signals, heeded: bool
+) -> None:
+    """By the commands, which heed signals, and for those who call `train_run` themselves."""
+    one, folder = Linear("ghostnet", "tiny", tiny(batch_size=500, epochs=2), "ghost", 0), tmp_path / "seeds" / "0"
+    whole = getattr(Classifier, where)
+
+    def signalled(self: Classifier, batch: Any, number: int) -> Any:
+        if self.current_epoch == 1:
+            os.kill(os.getpid(), ending)
+        return whole(self, batch, number)
+
+    monkeypatch.setattr(Classifier, where, signalled)
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+        exit_status(lambda: train_run(one, folder)) if heeded else train_run(one, folder)
+    assert getattr(ended.value, "code", 130) == 128 + ending
     assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "resume.ckpt"]
 
 
@@ -342,7 +373,18 @@ def test_hardware_that_is_not_here_is_named(tmp_path: Path, trainer: dict[str, A
         run(tiny(trainer=trainer)).fit(tmp_path)
 
 
-def test_fast_runs_two_steps_and_writes_nothing() -> None:
-    before = json.dumps(sorted(str(p) for p in Path("papers/network_slimming").rglob("runs/**/*")))
-    fast_check("network_slimming", "mini", "tuned-70")
-    assert json.dumps(sorted(str(p) for p in Path("papers/network_slimming").rglob("runs/**/*"))) == before
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("network_slimming mini tuned-70", "two steps"),
+        ("network_slimming mini pruned-70", "pruning"),
+        ("rethinking_pruning digits pruned-gate", "pruning"),
+    ],
+)
+def test_fast_tells_what_it_did_and_writes_nothing(place: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rule by gate takes the gates away, without which its method trains nothing."""
+    paper, protocol, arm = place.split()
+    before = sorted(str(path) for path in Path("papers", paper).rglob("runs/**/*"))
+    fast_check(paper, protocol, arm)
+    assert capsys.readouterr().out == f"papers/{place}: {told} and an evaluation on stand-in data went through\n"
+    assert sorted(str(path) for path in Path("papers", paper).rglob("runs/**/*")) == before

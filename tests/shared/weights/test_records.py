@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.checkpoints.pin import pin
 from shared.errors import PapertrailError, UsageError
 from shared.schema import validated
-from shared.weights.card import Card
+from shared.weights.card import Card, cards, pinned_names
 from shared.weights.load import load_checkpoint
 from shared.weights.records import Records, identity, protocols_recorded, read_records, records_file, sealed
 
@@ -51,6 +51,19 @@ def test_records_under_another_name_are_refused(repository: Path, finished: Path
     with pytest.raises(PapertrailError, match="these are the records of ghostnet/tiny"):
         read_records("ghostnet", "other")
     assert protocols_recorded("ghostnet") == ["other", "tiny"] and read_records("ghostnet", "nosuch") is None
+
+
+def test_what_systems_and_editors_leave_beside_records_and_cards_is_none(repository: Path, finished: Path) -> None:
+    pin([finished])
+    before = pinned_names(), [card.name for card in cards("ghostnet")]
+    for folder in ("records", "checkpoints", ""):
+        place = repository / "papers/ghostnet" / folder
+        (place / ".ipynb_checkpoints").mkdir(parents=True)
+        for name in ("._tiny.json", "._tiny.safetensors", ".tiny.json.swp", ".DS_Store", "Thumbs.db", "tiny.json~"):
+            (place / name).write_bytes(b"\0\5\26\7")
+        (place / ".#tiny.json").symlink_to("someone@somewhere.1:2")
+    assert protocols_recorded("ghostnet") == ["tiny"]
+    assert (pinned_names(), [card.name for card in cards("ghostnet")]) == before
 
 
 def test_an_unknown_key_and_ragged_curves_are_named(repository: Path, finished: Path) -> None:
