@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papers.ghostnet import MODELS, detectors
-from shared import cli, datasets, doctor, ledger
+from shared import cli, datasets, doctor, files, ledger
 from shared.console import settings_of, shape_of
 from shared.errors import DataError, NotInstalled, PapertrailError, UsageError
 from shared.files import ROOT, sha256_file
@@ -180,6 +183,39 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(
         assert err.count("\n") <= 2
 
 
+@pytest.mark.parametrize("here", [ROOT, ROOT / "papers", ROOT / "papers/ghostnet/records", Path("/")])
+def test_a_paper_is_its_slug_or_a_path_from_where_we_are(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    monkeypatch.chdir(here)
+    folder = ROOT / "papers/ghostnet"
+    relative = os.path.relpath(folder, here)
+    names = ["ghostnet", "papers/ghostnet", "papers/ghostnet/"]
+    for path in [*names, folder, f"{folder}/", folder / "model.py", relative, f"./{relative}", f"{relative}/"]:
+        assert document(papertrail("count", path, "ghost_vgg16", "--json"))["paper"] == "ghostnet"
+    assert papertrail("count", "/elsewhere/papers/ghostnet", "ghost_vgg16")[0] == 2
+
+
+def test_the_version_has_the_commit_that_is_checked_out(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "git_commit", lambda: "0123abc")
+    assert papertrail("--version") == (0, f"papertrail {version('papertrail')}, commit 0123abc\n", "")
+    monkeypatch.setattr(files, "in_checkout", lambda: False)
+    assert papertrail("--version") == (0, f"papertrail {version('papertrail')}\n", "")
+
+
+@pytest.mark.parametrize("words", [["papers"], ["count", "ghostnet", "ghostnet"], ["data", "--json"], ["new", "x"]])
+def test_code_without_its_repository_says_so(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(files, "in_checkout", lambda: False)
+    status, out, err = papertrail(*words)
+    assert (status, out) == (1, "") and err.endswith(": code alone, without claims and data; clone the repository, "
+                                                     "then `make install`\n")  # fmt: skip
+    assert papertrail(words[0], "--help")[0] == 0
+
+
 @pytest.mark.parametrize(("error", "expected"), [(PapertrailError, 1), (DataError, 1), (UsageError, 2)])
 def test_an_error_is_one_line_without_a_traceback(
     papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch, error: type[Exception], expected: int
@@ -254,6 +290,27 @@ def test_what_one_paper_lacks_is_told_in_a_line_and_the_others_go_on(
     )
     assert papertrail("ledger", "--json") == (0, "[]\n", "papertrail: papers/eca_net: needs mmcv\n")
     assert papertrail("ledger", "eca_net") == (1, "", "papertrail: papers/eca_net: needs mmcv\n")
+
+
+def test_what_is_broken_in_one_paper_is_told_and_the_others_go_on(
+    papertrail: Papertrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = ledger.Entry(*["Table 1"] * 14)
+
+    def judged(slug: str) -> list[ledger.Entry]:
+        if slug in ("eca_net", "ghostnet"):
+            raise PapertrailError(f"papers/{slug}/claims.yaml: not valid YAML")
+        return [dataclasses.replace(entry, paper=slug, verdict="exact")]
+
+    monkeypatch.setattr(verdicts, "verdicts", judged)
+    faults = "".join(f"papers/{slug}/claims.yaml: not valid YAML\n" for slug in ("eca_net", "ghostnet"))
+    others = [slug for slug in papers() if slug not in ("eca_net", "ghostnet")]
+    for name in ("papers", "ledger"):
+        status, out, err = papertrail(name, "--json")
+        assert (status, [row["paper"] for row in json.loads(out)], err) == (1, others, f"papertrail: {faults}")
+        status, out, err = papertrail(name)
+        assert (status, err) == (1, f"papertrail: {faults}") and out.count("exact") >= len(others)
+    assert papertrail("ledger", "ghostnet", "--json")[:2] == (1, "")
 
 
 def test_the_verdicts_of_every_paper_are_told_without_what_judging_needs() -> None:

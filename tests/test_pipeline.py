@@ -59,7 +59,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(re.sub(r"<<[^<>]+>>", "filled in", path.read_text()))
     params = folder / PAPER / "params.yaml"
     params.write_text(params.read_text().replace("epochs: 4\n", "epochs: 1\n"))
-    assert f"written: {PAPER}/dvc.yaml" in run(folder, *PAPERTRAIL, "sync")
+    assert run(folder, *PAPERTRAIL, "sync") == "every dvc.yaml is up to date\n", "`new` has written the stages"
     commit(folder)
     return folder
 
@@ -95,6 +95,7 @@ def test_the_main_job_ends_with_verdicts_and_runs_again_what_changed_and_no_more
     assert "top1.mean" in shown and max(map(len, shown.splitlines())) <= 100
     plots = run(copy, "dvc", "plots", "show", "--json", f"{PAPER}/runs/mini/baseline/curves.csv")
     assert "test_top1" in plots
+    assert "papertrail sync" not in first
     commit(copy)
 
     assert "Running stage" not in run(copy, "dvc", "repro", PAPER)
@@ -106,13 +107,14 @@ def test_the_main_job_ends_with_verdicts_and_runs_again_what_changed_and_no_more
     known = [sys.executable, "-c", f"from shared.ledger.verdicts import changed; print(changed({SLUG!r}))"]
     assert run(copy, *known) == "[]\n"
     model = copy / PAPER / "model.py"
-    model.write_text(f"{model.read_text()}\n\nCHANGED = True\n")
+    model.write_text(f"{model.read_text()}\n\nimport shared.layers.shuffle  # of which dvc.yaml does not know\n")
     commit(copy)
     assert run(copy, *known) == f"['{PAPER}/model.py']\n"
     params = copy / PAPER / "params.yaml"
     before = params.read_text()
     again = run(copy, "dvc", "exp", "run", PAPER, "--set-param", f"{PAPER}/params.yaml:mini.seed=100")
     assert f"{PAPER}/dvc.yaml:train-mini@baseline" in again
+    assert f"run `papertrail sync`, or DVC misses changes: dvc.yaml, {PAPER}/dvc.yaml" in again
     assert params.read_text() == before.replace("seed: 0\n", "seed: 100\n")
     assert run(copy, *known) == "[]\n"
     names = [line[3:] for line in run(copy, "git", "status", "--porcelain").splitlines()]

@@ -63,6 +63,23 @@ def test_the_core_needs_neither_detection_nor_notebooks_nor_dvc(module: str) -> 
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("goal", "said"),
+    [
+        ("papers/gostnet", "no paper `gostnet`; did you mean ghostnet?"),
+        ("papers/gostnet/", "no paper `gostnet`; did you mean ghostnet?"),
+        ("papers/x", f"no paper `x`; there are {', '.join(papers())}"),
+        ("papers/ghostnet", "dvc repro papers/ghostnet\n"),
+        ("papers/ghostnet/", "dvc repro papers/ghostnet\n"),
+    ],
+)
+def test_make_knows_the_papers_before_it_installs_anything(goal: str, said: str) -> None:
+    told = subprocess.run(["make", "--dry-run", goal], cwd=ROOT, capture_output=True, text=True)
+    assert said in told.stdout + told.stderr
+    if "no paper" in said:
+        assert (told.returncode, told.stdout) == (2, "")
+
+
 def test_the_import_contracts_hold() -> None:
     ended = subprocess.run(["lint-imports"], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout

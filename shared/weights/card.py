@@ -111,7 +111,8 @@ def cards(slug: str) -> list[Card]:
 
 def pinned_names(slug: str = "*") -> list[str]:
     """Every "<slug>/<name>" of a paper, or of every one, also of a card or of weights that lost the other."""
-    files = [path for kind in ("json", "safetensors") for path in ROOT.glob(f"papers/{slug}/checkpoints/[!.]*.{kind}")]
+    kinds = ("json", "safetensors")
+    files = [path for kind in kinds for path in ROOT.glob(f"papers/{slug}/checkpoints/[!.]*.{kind}")]
     return sorted({f"{file.parents[1].name}/{file.stem}" for file in files})
 
 

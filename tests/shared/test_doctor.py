@@ -40,6 +40,13 @@ def test_what_is_missing_comes_with_the_command_that_mends_it(
     assert (found.state, found.remedy) == ("missing", remedy) and missing in found.detail
 
 
+def test_code_without_its_repository_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "in_checkout", lambda: False)
+    monkeypatch.setattr(doctor, "PARTS", {})
+    found = states()["repository"]
+    assert (found.state, found.remedy) == ("missing", "clone the repository")
+
+
 def test_the_data_folder_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delenv("PAPERTRAIL_DATA", raising=False)
     assert states()["PAPERTRAIL_DATA"].state == "optional"

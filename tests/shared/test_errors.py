@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import nearest
+from shared.errors import PapertrailError, exit_status, nearest
+from shared.files import ROOT
 
 MANY = [f"digits-arm{number}-0" for number in range(300)]
 
@@ -33,3 +40,45 @@ def test_never_more_names_than_a_line_holds(word: str, names: list[str]) -> None
 
 def test_of_many_names_the_first_are_shown_and_the_rest_counted() -> None:
     assert nearest("???", MANY).startswith("there are digits-arm0-0, ") and nearest("???", MANY).endswith("290 more")
+
+
+def ended(work: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command of its own that does `work`."""
+    program = f"import sys\nfrom shared.errors import exit_status\nsys.exit(exit_status(lambda: {work}))"
+    return subprocess.run([sys.executable, "-c", program], text=True, stderr=subprocess.PIPE, cwd=ROOT, **options)
+
+
+def test_a_character_that_stdout_does_not_know_is_a_question_mark() -> None:
+    done = ended("print('≈ 1')", stdout=subprocess.PIPE, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "? 1\n", "")
+
+
+@pytest.mark.parametrize("work", ["print('short')", "print('long' * 100_000)", "sys.exit(print('then exit'))"])
+def test_a_stdout_that_takes_nothing_more_is_no_traceback(work: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = ended(work, stdout=full)
+    assert (done.returncode, done.stderr) == (1, "papertrail: No space left on device\n")
+    read, write = os.pipe()
+    os.close(read)
+    done = ended(work, stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert ended(work, preexec_fn=lambda: os.close(1)).stderr == "", "there may be none"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a/b.yaml"), "a/b.yaml: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError("cannot identify image"), "cannot identify image"),
+        (ModuleNotFoundError("", name="mmdet"), "the module mmdet is missing; `papertrail doctor` says how to get it"),
+        (PapertrailError("x: y"), "x: y"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(error: Exception, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise error
+
+    assert exit_status(fail) == 1
+    assert capsys.readouterr().err == f"papertrail: {said}\n"

@@ -6,7 +6,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from shared.files import ROOT
+from shared import notebook
+from shared.errors import PapertrailError
+from shared.files import ROOT, write_text
 from shared.notebook import before_saving, source
 
 
@@ -15,12 +17,12 @@ def written(tmp_path: Path) -> Path:
     """A notebook as `execute` writes it."""
     from nbclient import NotebookClient
 
-    notebook = source("ghostnet")
-    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"][:2]
-    notebook.cells.append(nbformat.v4.new_code_cell("print(1)", id="code", metadata={"tags": ["hide-input"]}))
-    NotebookClient(notebook, record_timing=False).execute()
-    before_saving({"type": "notebook", "content": notebook})
-    (tmp_path / "a.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    cells = source("ghostnet")
+    cells.cells = [cell for cell in cells.cells if cell.cell_type == "markdown"][:2]
+    cells.cells.append(nbformat.v4.new_code_cell("print(1)", id="code", metadata={"tags": ["hide-input"]}))
+    NotebookClient(cells, record_timing=False).execute()
+    before_saving({"type": "notebook", "content": cells})
+    (tmp_path / "a.ipynb").write_text(nbformat.writes(cells) + "\n", encoding="utf-8")
     return tmp_path / "a.ipynb"
 
 
@@ -43,6 +45,24 @@ def test_a_notebook_that_jupyterlab_opens_and_saves_keeps_its_bytes(written: Pat
     assert "version" in model["content"]["metadata"]["language_info"]
     manager.save(model, "a.ipynb")
     assert written.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("cell", "fault"),
+    [("import os; os._exit(3)", "Kernel died"), ("raise ValueError('one\\ntwo')", "ValueError: one"),
+     ("import time; time.sleep(60)", "A cell timed out")],
+)  # fmt: skip
+def test_a_cell_that_fails_is_one_line_and_the_notebook_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, fault: str
+) -> None:
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(notebook, "CELL_SECONDS", 2)
+    write_text(tmp_path / "notebooks/tiny.ipynb", "as it was")
+    write_text(tmp_path / "papers/tiny/figures.py", f"# %% [markdown]\n# # Tiny\n\n# %%\nx = 1\n\n# %%\n{cell}\n")
+    with pytest.raises(PapertrailError, match=rf"^papers/tiny/figures\.py: cell 3 failed: {fault}[^\n]*$"):
+        notebook.execute("tiny")
+    assert [path.name for path in (tmp_path / "notebooks").iterdir()] == ["tiny.ipynb"]
+    assert (tmp_path / "notebooks/tiny.ipynb").read_text() == "as it was"
 
 
 def test_the_hook_leaves_other_files_alone() -> None:
