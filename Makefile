@@ -22,12 +22,19 @@ help:
 	@echo "make test              run the whole test suite (compiles mmcv first)"
 	@echo "make lock              resolve requirements.lock anew from pyproject.toml"
 
-$(DETECTING): detection
+# A paper that is not there is told before anything is installed.
+NEAREST := $(or $(PYTHON),python3) -c 'import sys; from shared.errors import nearest; print(nearest(sys.argv[1], sys.argv[2:]))'
+UNKNOWN := $(firstword $(foreach goal,$(filter papers/%,$(MAKECMDGOALS)),$(if $(wildcard $(goal)/paper.yaml),,$(notdir $(goal:%/=%)))))
+ifdef UNKNOWN
+$(error no paper `$(UNKNOWN)`; $(shell $(NEAREST) '$(UNKNOWN)' $(patsubst papers/%/paper.yaml,%,$(wildcard papers/*/paper.yaml))))
+endif
+
+$(DETECTING) $(DETECTING:%=%/): detection
 
 papers/%: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro $@
-	@$(BIN)/papertrail ledger $(@F) --tested
-	@echo "notebook, with every table and figure: notebooks/$(@F).ipynb"
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro $(@:%/=%)
+	@$(BIN)/papertrail ledger $(@:%/=%) --tested
+	@echo "notebook, with every table and figure: notebooks/$(notdir $(@:%/=%)).ipynb"
 
 test: detection
 	$(BIN)/ruff check

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.errors import DataError
+from shared.files import ROOT, in_checkout
 
 State = Literal["ok", "missing", "optional"]
 INSTALL = "make install"
@@ -42,6 +43,8 @@ def examine() -> Iterator[Finding]:
     version = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] < (3, 14)
     yield Finding("Python", "ok" if fits else "missing", version, "" if fits else "install Python 3.11, 3.12 or 3.13")
+    if not in_checkout():
+        yield Finding("repository", "missing", f"{ROOT}: code alone, without claims and data", "clone the repository")
     for part, modules in PARTS.items():
         yield _imports(part, modules, INSTALL)
     yield _operators()
@@ -98,7 +101,8 @@ def _data() -> Finding:
     try:
         folder = data_root()
     except DataError as error:
-        return Finding("PAPERTRAIL_DATA", "missing", str(error), "correct or unset the variable")
+        fault, _, remedy = str(error).partition("; ")
+        return Finding("PAPERTRAIL_DATA", "missing", fault, remedy)
     if folder is None:
         return Finding(
             "PAPERTRAIL_DATA", "optional", "not set: embedded data only", "export PAPERTRAIL_DATA=/your/data"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 MOST_NAMES = 10  # on one line
 
@@ -21,6 +23,10 @@ class UsageError(PapertrailError):
 
 class DataError(PapertrailError):
     """A data set is missing, damaged or not what its specification says."""
+
+    def __init__(self, message: str) -> None:
+        # PyTorch makes the error of a loader's worker anew from its traceback, whose end is what was said.
+        super().__init__(message.rpartition(f"{__name__}.DataError: ")[2].rstrip())
 
 
 class NotInstalled(PapertrailError):
@@ -45,14 +51,18 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 
 def exit_status(work: Callable[[], object]) -> int:
-    """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage."""
+    """Do a command's work: 0, or what is wrong on stderr and 1, 2 on wrong usage.
+
+    A signal that is to end it ends it as a shell tells it, with 130 or 143, when what is half-written is cleared away.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where there is no "≈" a "?" stands for it
     try:
-        try:
-            work()
-        finally:
-            print(end="", flush=True)  # what cannot be written is to be known here
+        with _endable():
+            try:
+                work()
+            finally:
+                print(end="", flush=True)  # what cannot be written is to be known here
     except PapertrailError as error:
         return _told(error, 2 if isinstance(error, UsageError) else 1)
     except ModuleNotFoundError as error:
@@ -76,3 +86,17 @@ def _drop_unwritten() -> None:
         print(end="", flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _endable() -> Iterator[None]:
+    """SIGINT and SIGTERM raise SystemExit wherever the process is, unless whoever started it has them ignored."""
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for one, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(one, lambda number, _: sys.exit(128 + number))
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

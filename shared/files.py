@@ -57,10 +57,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file; PapertrailError names the file when it is missing, cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PapertrailError(f"{path}: no such file") from error
+    except OSError as error:
+        raise PapertrailError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise PapertrailError(f"{path}: not UTF-8 ({error})") from error
+
+
 def read_json(path: Path) -> Any:
     """The value of a JSON file; PapertrailError names the file when it is missing or not JSON."""
     try:
-        return json.loads(_text(path))
+        return json.loads(read_text(path))
     except ValueError as error:
         raise PapertrailError(
             f"{path}: not valid JSON ({error}); restore it, or delete it and run what wrote it"
@@ -69,10 +81,7 @@ def read_json(path: Path) -> Any:
 
 def read_yaml(path: Path) -> Any:
     """The value of a YAML file; PapertrailError names the file, and the line and key of what is wrong."""
-    try:
-        return parse_yaml(_text(path), str(path))
-    except UnicodeDecodeError as error:
-        raise PapertrailError(f"{path}: not valid YAML ({error})") from error
+    return parse_yaml(read_text(path), str(path))
 
 
 def sha256_file(path: Path) -> str:
@@ -111,15 +120,6 @@ def slug_of(text: str) -> str:
 def lock_hash() -> str:
     """The SHA-256 over both locks: which environment made a run."""
     return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in LOCKS)).hexdigest()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise PapertrailError(f"{path}: no such file") from error
-    except OSError as error:
-        raise PapertrailError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _git(*arguments: str) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import PapertrailError, UsageError, exit_status
-from shared.files import ROOT, slug_of, write_text
+from shared.files import ROOT, read_text, slug_of, write_text
+from shared.paper import load_paper
 
 CELL_SECONDS = 600
 # What ipykernel calls itself; JupyterLab writes it into every notebook that it opens.
@@ -25,10 +26,7 @@ def source(slug: str) -> Any:
     """The notebook of papers/<slug>/figures.py, not executed, with ids that depend on nothing but the place."""
     import jupytext
 
-    path = ROOT / "papers" / slug / "figures.py"
-    if not path.exists():
-        raise UsageError(f"{path}: no such file; it is the source of the notebook")
-    notebook = jupytext.read(path)
+    notebook = jupytext.reads(read_text(ROOT / "papers" / slug / "figures.py"), fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
         cell["metadata"] = FOLDED if cell.cell_type == "code" else {}
@@ -50,26 +48,39 @@ def execute(slug: str) -> Path:
     """Run the notebook in the repository's root and write it with its outputs.
 
     Raises:
-        PapertrailError: a cell ends in an error; nothing is written.
+        PapertrailError: a cell ends in an error, or the kernel dies; nothing is written.
     """
     import nbformat
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    notebook = source(slug)
+    notebook, started = source(slug), [0]
     client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, record_timing=False, resources={"metadata": {"path": str(ROOT)}}
+        notebook,
+        timeout=CELL_SECONDS,
+        record_timing=False,
+        resources={"metadata": {"path": str(ROOT)}},
+        on_cell_start=lambda cell, cell_index: started.append(cell_index),
     )
+    client.log.setLevel("CRITICAL")  # what ends the notebook is told in one line
     try:
         client.execute()
     except CellExecutionError as error:
-        failed = max(number for number, cell in enumerate(notebook.cells) if cell.get("execution_count"))
-        fault = f"{error.ename}: {error.evalue}"
-        raise PapertrailError(f"papers/{slug}/figures.py: cell {failed + 1} failed: {fault}") from error
+        raise _failed(slug, started, f"{error.ename}: {error.evalue}") from error
+    except (RuntimeError, TimeoutError, NoSuchKernel) as error:  # the kernel died, is stuck, or is not there
+        raise _failed(slug, started, str(error)) from error
     _settle(notebook.metadata)
     path = ROOT / "notebooks" / f"{slug}.ipynb"
     write_text(path, nbformat.writes(notebook) + "\n")
     return path
+
+
+def _failed(slug: str, started: list[int], fault: str) -> PapertrailError:
+    first = fault.partition("\n")[0]
+    return PapertrailError(
+        f"papers/{slug}/figures.py: cell {started[-1] + 1} failed: {first}; the notebook is as it was"
+    )
 
 
 def main() -> int:
@@ -80,7 +91,7 @@ def main() -> int:
 def _execute_named() -> None:
     if len(sys.argv) != 2:
         raise UsageError("usage: python -m shared.notebook papers/<slug>")
-    print(execute(slug_of(sys.argv[1])))
+    print(execute(load_paper(slug_of(sys.argv[1])).slug))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from shared.errors import UsageError, nearest
+from shared.errors import PapertrailError, UsageError, nearest
 from shared.files import ROOT, read_yaml
 from shared.schema import Strict, validated
 
@@ -109,4 +109,7 @@ def load_paper(slug: str) -> Paper:
     if slug not in papers():
         raise UsageError(f"no paper `{slug}`; {nearest(slug, papers())}")
     path = ROOT / "papers" / slug / "paper.yaml"
-    return validated(Paper, read_yaml(path), str(path))
+    paper = validated(Paper, read_yaml(path), str(path))
+    if paper.slug != slug:
+        raise PapertrailError(f"{path}: slug: `{paper.slug}` is not the folder's name, `{slug}`")
+    return paper

@@ -37,7 +37,7 @@ NUMBER = re.compile(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML document; PapertrailError names `where`, line and key of what is wrong or has two readings."""
+    """The value of a YAML document; PapertrailError names `where`, and line and key of what has not one reading."""
     loader = _Loader(text)
     try:
         document = loader.get_single_node()
@@ -79,7 +79,7 @@ def _check(node: yaml.Node, where: str, key: str, seen: set[yaml.Node]) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for child in node.value:
             _check(child, where, key, seen)
-    elif not node.style:  # plain, without quotes
+    elif isinstance(node, yaml.ScalarNode) and not node.style:  # plain, without quotes
         place = f"{where}: line {node.start_mark.line + 1}: `{key}`" if key else where
         place += f": readers of YAML take `{node.value}` differently"
         if WORD.match(node.value):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.errors import PapertrailError, nearest
 
@@ -19,6 +20,7 @@ EXPECTED = {
     "int": "a whole number",
     "float": "a number",
     "finite": "a finite number",
+    "number": "a number",
     "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of at least {ge:g}",
     "less_than": "a number below {lt:g}",
@@ -34,9 +36,25 @@ EXPECTED = {
 
 
 class Strict(BaseModel):
-    """A value that never changes and has no keys but its own."""
+    """A value that never changes and has no keys but its own; a number is a finite one, and neither text nor true."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any) -> Any:
+        """Pydantic would take "3" for 3 and true for 1."""
+        stated = value.items() if isinstance(value, dict) else ()
+        if faults := [_no_number(name, found) for name, found in stated if not cls._takes(name, found)]:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return value
+
+    @classmethod
+    def _takes(cls, name: str, value: Any) -> bool:
+        if not isinstance(value, bool | str) or name not in cls.model_fields:
+            return True
+        kinds = _kinds(cls.model_fields[name].annotation)
+        return type(value) in kinds or not kinds & {int, float}
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +86,17 @@ def validated(model: type[Model], value: object, where: str, context: dict[str, 
         more = f"; and {len(faults) - MOST} more" if len(faults) > MOST else ""
         told = " ".join(f"{'; '.join(faults[:MOST])}{more}".split())  # a key, or a name that is told, may have lines
         raise PapertrailError(f"{where}: {told}") from error
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation unites."""
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_kinds, get_args(annotation)))
+    return {get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation}
+
+
+def _no_number(name: str, found: Any) -> InitErrorDetails:
+    return {"type": PydanticCustomError("number", "expected a number"), "loc": (name,), "input": found}
 
 
 def _faults(value: Any, error: ValidationError) -> Iterator[str]:
@@ -108,4 +137,5 @@ def _words(faults: list[Any]) -> str:
         expected = [str(kind).format(**fault.get("ctx", {})) for kind, fault in zip(kinds, faults, strict=True)]
         return f"expected {' or '.join(dict.fromkeys(expected))}, found {found}"
     message = fault["msg"].removeprefix("Value error, ")
-    return message if isinstance(fault["input"], dict | list) else f"{message} (found {found})"
+    clear = isinstance(fault["input"], dict | list) or str(fault["input"]) in message
+    return message if clear else f"{message} (found {found})"

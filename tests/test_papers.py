@@ -8,13 +8,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import jupytext
 import nbformat
 import pytest
 import torch
-import yaml
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from shared import datasets
@@ -22,7 +22,7 @@ from shared.builders import build, find_model, models
 from shared.checkpoints.history import commits
 from shared.checkpoints.records import broken, unlike
 from shared.compression.continued import untrained
-from shared.files import ROOT
+from shared.files import ROOT, read_yaml
 from shared.ledger import VERDICTS
 from shared.ledger.judge import judge
 from shared.ledger.render import stale
@@ -31,7 +31,7 @@ from shared.notebook import source
 from shared.paper import load_paper, papers
 from shared.scaffold import placeholders
 from shared.sync import sync
-from shared.training.protocol import Protocol, load_protocols
+from shared.training.protocol import Protocol, load_protocol, load_protocols
 from shared.training.run import run_of
 from shared.weights.card import cards
 from shared.weights.records import protocols_recorded, read_records
@@ -114,25 +114,49 @@ def test_the_deps_of_every_stage_equal_the_imports() -> None:
 
 
 @every_paper
-def test_no_anchor_of_params_yaml_crosses_a_protocol(slug: str) -> None:
-    """DVC writes the file anew when it sets a parameter: what two protocols share would change in both."""
-    first: dict[int, str] = {}
-    crossing: dict[str, int] = {}
-    for name, protocol in yaml.compose((folder(slug) / "params.yaml").read_text(), yaml.SafeLoader).value:
-        for node in nodes(protocol):
-            owner = first.setdefault(id(node), name.value)
-            if owner != name.value:
-                crossing.setdefault(f"`{name.value}` has what `{owner}` states in this line:", node.start_mark.line + 1)
-    assert crossing == {}
+def test_dvc_sets_a_parameter_and_leaves_the_rest_of_params_yaml_alone(slug: str, tmp_path: Path) -> None:
+    """Its writer wraps at 80 columns, knows no `[a, b]` in a block, and what an anchor names would change elsewhere."""
+    text = (folder(slug) / "params.yaml").read_text(encoding="utf-8")
+    copy = tmp_path / "params.yaml"
+    copy.write_text(text, encoding="utf-8")
+    apply_overrides(copy, ["mini.seed=100"])
+    assert copy.read_text(encoding="utf-8").splitlines() == text.replace("seed: 0\n", "seed: 100\n", 1).splitlines()
+    assert [line for line in text.splitlines() if re.search(r"(: |- |<<: )[&*]\w|<<:", line)] == []
 
 
-def nodes(node: yaml.Node) -> Iterator[yaml.Node]:
-    """A node of a YAML file and all below it; an alias is the very node that it names."""
-    yield node
-    children = node.value if isinstance(node, yaml.CollectionNode) else []
-    for child in children:
-        for one in child if isinstance(child, tuple) else (child,):
-            yield from nodes(one)
+@every_paper
+def test_an_edit_of_mini_changes_its_own_lines_and_no_other_protocol(slug: str, tmp_path: Path) -> None:
+    stated = folder(slug) / "params.yaml"
+    copy = tmp_path / slug / "params.yaml"
+    copy.parent.mkdir()
+    copy.write_bytes(stated.read_bytes())
+    edited = list(edits(read_yaml(stated)["mini"], "mini"))
+    apply_overrides(copy, edited)
+    old, new = (path.read_text(encoding="utf-8").splitlines() for path in (stated, copy))
+    different = [number for number, pair in enumerate(zip(old, new, strict=True)) if len({*pair}) > 1]
+    start = old.index("mini:")
+    assert start < min(different) and max(different) < old.index("", start) and len(edited) > 10
+    for name in read_yaml(stated).keys() - {"mini"}:
+        assert load_protocol(copy, name) == load_protocol(stated, name)
+
+
+def edits(value: Any, key: str) -> Iterator[str]:
+    """Of every number below a key that `dvc exp run -S` can name, the words that make another of it."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from () if "." in name else edits(one, f"{key}.{name}")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield f"{key}={value * 10 + 7 if isinstance(value, int) else 0.123}"
+
+
+def test_the_seed_of_the_readme_is_none_that_is_pinned_or_stated() -> None:
+    (first,) = re.findall(r"mini\.seed=(\d+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    for slug in papers():
+        protocols = load_protocols(folder(slug) / "params.yaml")
+        records = [read_records(slug, name) for name in protocols_recorded(slug)]
+        pinned = {int(seed) for one in records if one for arm in one.arms.values() for seed in arm.seeds}
+        others = pinned.union(*(protocol.seeds for protocol in protocols.values()))
+        assert others.isdisjoint(range(int(first), int(first) + protocols["mini"].repeats))
 
 
 @every_paper

@@ -22,7 +22,8 @@ ENVIRONMENT = os.environ | {
 }  # fmt: skip
 PAPERTRAIL = [sys.executable, "-c", "from shared.cli import main; main()"]
 DATA_STAGE = "data/mnist5k/dvc.yaml:data"
-PAPER = "papers/tiny"
+SLUG = "tiny"
+PAPER = f"papers/{SLUG}"
 # What a reader's machine may change; prose and verdicts are not among it.
 ALLOWED = re.compile(
     rf"{PAPER}/(runs/mini/.*|dvc\.lock)|notebooks/tiny\.ipynb|dvc\.lock|data/mnist5k/(dvc\.lock|verified\.json)"
@@ -53,7 +54,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     run(folder, "git", "init", "--quiet")
-    run(folder, *PAPERTRAIL, "new", "tiny")
+    run(folder, *PAPERTRAIL, "new", SLUG)
     for path in (folder / PAPER).glob("*.*"):
         path.write_text(re.sub(r"<<[^<>]+>>", "filled in", path.read_text()))
     params = folder / PAPER / "params.yaml"
@@ -90,7 +91,8 @@ def test_the_main_job_ends_with_verdicts_and_runs_again_what_changed_and_no_more
     assert metrics.keys() == {"top1"} and 10 < metrics["top1"]["mean"] <= 100
     (verdict,) = json.loads((copy / PAPER / "verdicts.json").read_text())
     assert (verdict["id"], verdict["verdict"]) == ("t1.baseline.params", "exact")
-    assert f"{PAPER}/runs/mini/baseline/metrics.json" in run(copy, "dvc", "metrics", "show", "--json")
+    shown = run(copy, "dvc", "metrics", "show", f"{PAPER}/runs/mini/baseline/metrics.json")
+    assert "top1.mean" in shown and max(map(len, shown.splitlines())) <= 100
     plots = run(copy, "dvc", "plots", "show", "--json", f"{PAPER}/runs/mini/baseline/curves.csv")
     assert "test_top1" in plots
     commit(copy)
@@ -100,9 +102,18 @@ def test_the_main_job_ends_with_verdicts_and_runs_again_what_changed_and_no_more
     reader.write_text(f"{reader.read_text()}\n# A comment on data that no stage of this paper reads.\n")
     assert "Running stage" not in run(copy, "dvc", "repro", PAPER)
 
+    # The README's other seed, after an edit: what it changes are the runs, and one line of params.yaml.
+    known = [sys.executable, "-c", f"from shared.ledger.verdicts import changed; print(changed({SLUG!r}))"]
+    assert run(copy, *known) == "[]\n"
     model = copy / PAPER / "model.py"
     model.write_text(f"{model.read_text()}\n\nCHANGED = True\n")
     commit(copy)
-    assert f"{PAPER}/dvc.yaml:train-mini@baseline" in run(copy, "dvc", "repro", PAPER)
-    changed = [line[3:] for line in run(copy, "git", "status", "--porcelain").splitlines()]
-    assert [name for name in changed if not ALLOWED.fullmatch(name)] == []
+    assert run(copy, *known) == f"['{PAPER}/model.py']\n"
+    params = copy / PAPER / "params.yaml"
+    before = params.read_text()
+    again = run(copy, "dvc", "exp", "run", PAPER, "--set-param", f"{PAPER}/params.yaml:mini.seed=100")
+    assert f"{PAPER}/dvc.yaml:train-mini@baseline" in again
+    assert params.read_text() == before.replace("seed: 0\n", "seed: 100\n")
+    assert run(copy, *known) == "[]\n"
+    names = [line[3:] for line in run(copy, "git", "status", "--porcelain").splitlines()]
+    assert [name for name in names if not ALLOWED.fullmatch(name)] == [f"{PAPER}/params.yaml"]

@@ -14,10 +14,11 @@ from shared.errors import UsageError
 app = typer.Typer()
 
 
-def _data(found: Any) -> None:
-    if isinstance(found, list):
-        return print_lines(found)
-    print_rows({key: value for key, value in found.items() if key not in ("files", "bibtex")})
+def _data(found: dict[str, Any]) -> None:
+    if "here" in found:
+        print(f"{found['name']:18}{'here' if found['here'] else 'not here':10}{found['title']}")
+    else:
+        print_rows({key: value for key, value in found.items() if key not in ("files", "bibtex")})
 
 
 @command(app, show=_data)
@@ -25,17 +26,19 @@ def data(
     name: Annotated[str | None, typer.Argument(metavar="[SET]")] = None,
     look: Annotated[bool, typer.Option("--look", help="Describe only: fetch and verify nothing.")] = False,
 ) -> Any:
-    """Fetch, verify and describe a data set, or list them."""
+    """Fetch, verify and describe a data set, or list them all."""
     from shared import datasets
 
     if name is None:
-        return list(datasets.names())
+        known = map(datasets.describe, datasets.names())
+        return ({"name": one["name"], "title": one["title"], "here": not one["missing"]} for one in known)
     return datasets.describe(name) if look else datasets.prepare(name)
 
 
 def _new(found: dict[str, Any]) -> None:
     print_lines(found["files"])
-    print(f"\nfill in every <<...>>, then: papertrail sync && pytest tests/test_papers.py -k {found['slug']}")
+    print("\nfill in every <<...>>; after each change of recipes or imports: papertrail sync")
+    print(f"then: dvc repro papers/{found['slug']} && pytest tests/test_papers.py -k {found['slug']}")
 
 
 @command(app, show=_new)

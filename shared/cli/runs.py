@@ -14,7 +14,7 @@ app = typer.Typer()
 Name = Annotated[str, typer.Argument(metavar="PROTOCOL", help="A protocol of the paper's params.yaml.")]
 Arm = Annotated[str, typer.Argument(metavar="ARM", help="One of its networks.")]
 MaybeArm = Annotated[str | None, typer.Argument(metavar="[ARM]", help="One of its networks, or --all.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="This seed alone, without a summary.")]
+Seed = Annotated[int | None, typer.Option(help="This seed alone, without a summary.")]
 Fast = Annotated[bool, typer.Option("--fast", help="Two steps on stand-in data; writes nothing.")]
 
 

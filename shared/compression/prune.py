@@ -13,6 +13,7 @@ from shared.compression import importance
 from shared.compression.choose import Choice, global_threshold, per_layer
 from shared.compression.masks import apply_masks, magnitude_masks
 from shared.compression.surgery import masked, shrink
+from shared.datasets.augment import Augment
 from shared.training.pruning import PaperPrune, Prune, Pruned
 
 TAYLOR_BATCHES, BATCH = 8, 64
@@ -79,7 +80,7 @@ def _choice(scores: importance.Scores, how: Prune) -> Choice:
 
 def batches(spec: datasets.DatasetSpec, seed: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The first batches of the training split in the order of the first epoch, not augmented."""
-    module = datasets.datamodule(spec.name, batch_size=BATCH, augment=datasets.augment.Augment(), seed=seed)
+    module = datasets.datamodule(spec.name, batch_size=BATCH, augment=Augment(), seed=seed)
     module.setup()
     for number, batch in enumerate(module.train_dataloader()):
         if number == count:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from shared.datasets.augment import Augment
 from shared.datasets.catalogue import datamodule, describe, module, names, opened, prepare, spec
 from shared.datasets.spec import DatasetSpec, Split, SplitName
 
 __all__ = [
-    "Augment", "DatasetSpec", "Split", "SplitName",
+    "DatasetSpec", "Split", "SplitName",
     "datamodule", "describe", "module", "names", "opened", "prepare", "spec",
 ]  # fmt: skip

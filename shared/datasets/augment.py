@@ -77,6 +77,12 @@ class EvalSpec(Strict):
     resize: int = Field(ge=1)
     crop: int = Field(ge=1)
 
+    @model_validator(mode="after")
+    def _crop_is_inside(self) -> EvalSpec:
+        if self.crop > self.resize:
+            raise ValueError("`crop` must not exceed `resize`")
+        return self
+
 
 class Augment(Strict):
     """What happens to an image between the data set and the network. Pixels are those of the data set's images.

@@ -12,13 +12,13 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.datasets.augment import Augment
 from shared.datasets.spec import DatasetSpec
 from shared.errors import UsageError, nearest
 from shared.files import ROOT, read_yaml
 from shared.schema import validated
 
 if TYPE_CHECKING:
+    from shared.datasets.augment import Augment
     from shared.datasets.memory import ImageDataModule
 
 FOLDER = ROOT / "data"

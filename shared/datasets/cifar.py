@@ -24,8 +24,7 @@ import torch
 from shared.datasets import decoded
 from shared.datasets.cifar_python import PIXELS, read_batch
 from shared.datasets.find import folders, obtain
-from shared.datasets.image_set import ImageSet
-from shared.datasets.memory import InMemory
+from shared.datasets.image_set import ImageSet, in_memory
 from shared.datasets.order import round_robin
 from shared.datasets.spec import SPLITS, DatasetSpec, Split, SplitName, check_split
 from shared.errors import DataError
@@ -40,7 +39,7 @@ MEMBERS: dict[str, dict[SplitName, tuple[str, ...]]] = {
 
 def reader(spec: DatasetSpec) -> ImageSet:
     """The images, held in memory."""
-    return ImageSet(spec, read, InMemory, locate)
+    return ImageSet(spec, read, in_memory, locate)
 
 
 def read(spec: DatasetSpec, split: SplitName) -> Split:

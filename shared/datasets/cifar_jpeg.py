@@ -17,8 +17,7 @@ import torch
 from shared.datasets import decoded, file_tree
 from shared.datasets.decoded import Encoded
 from shared.datasets.find import find, folders, verify
-from shared.datasets.image_set import ImageSet
-from shared.datasets.memory import InMemory
+from shared.datasets.image_set import ImageSet, in_memory
 from shared.datasets.order import round_robin
 from shared.datasets.spec import SPLITS, DatasetSpec, Split, SplitName
 from shared.errors import DataError
@@ -28,7 +27,7 @@ FOLDER = "CIFAR-10-images"
 
 def reader(spec: DatasetSpec) -> ImageSet:
     """The decoded images, held in memory."""
-    return ImageSet(spec, read, InMemory, locate)
+    return ImageSet(spec, read, in_memory, locate)
 
 
 def read(spec: DatasetSpec, split: SplitName) -> Split:

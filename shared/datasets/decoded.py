@@ -7,18 +7,16 @@ must agree; it is checked whenever a set is decoded, and what is kept names the 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from shared.datasets.encoded import to_tensor
 from shared.datasets.find import raw_folder
+from shared.datasets.image_file import read_image
 from shared.datasets.spec import SPLITS, DatasetSpec, Split, SplitName, check_labels, check_split
 from shared.errors import DataError
 from shared.files import atomic_write, read_json, write_json
@@ -120,17 +118,13 @@ def decode(spec: DatasetSpec, encoded: Encoded, where: str) -> Split:
     files, labels = encoded
     images = torch.empty((len(files), *spec.shape), dtype=torch.uint8)
     for place, data in enumerate(files):
-        images[place] = decode_one(spec, io.BytesIO(data), where)
+        images[place] = decode_one(spec, data, where)
     return Split(images, labels)
 
 
-def decode_one(spec: DatasetSpec, file: BinaryIO | Path, where: str) -> Tensor:
+def decode_one(spec: DatasetSpec, source: Path | bytes, where: str) -> Tensor:
     """One image as uint8 (3, H, W); DataError names `where` when it cannot be decoded or has another size."""
-    try:
-        with Image.open(file) as image:
-            pixels = to_tensor(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{where}: an image cannot be decoded ({error}); {spec.obtain}") from error
+    pixels = to_tensor(read_image(source, f"{where}: an image", spec.obtain))
     if tuple(pixels.shape) != spec.shape:
         raise DataError(f"{where}: an image has the shape {tuple(pixels.shape)}, not {spec.shape}; {spec.obtain}")
     return pixels

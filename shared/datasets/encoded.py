@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared.datasets import rng
 from shared.datasets.augment import Augment, EvalSpec, ResizedCropSpec
-from shared.datasets.memory import Batch, ImageDataModule
-from shared.datasets.spec import DatasetSpec, SplitName
-from shared.errors import DataError, UsageError
+from shared.datasets.image_file import read_image
+
+if TYPE_CHECKING:
+    from shared.datasets.memory import Batch
+    from shared.datasets.streamed import EncodedImages
 
 _ATTEMPTS = 10
 
@@ -36,33 +36,19 @@ class Images:
 
     def decode(self, number: int) -> Image.Image:
         """The image as RGB; DataError names it when it cannot be decoded."""
-        item = self.items[number]
-        try:
-            with Image.open(io.BytesIO(item) if isinstance(item, bytes) else item) as image:
-                return image.convert("RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise DataError(f"{self.names[number]}: cannot be decoded ({error}); fetch it again") from error
+        return read_image(self.items[number], self.names[number])
 
 
-class EncodedImages(ImageDataModule):
-    """A set whose images are decoded when they are used; `images` gives a split's."""
+def streamed(*what: Any, **options: Any) -> EncodedImages:
+    """The data module of such a set; Lightning comes with it, and only training needs that."""
+    from shared.datasets.streamed import EncodedImages
 
-    def __init__(self, spec: DatasetSpec, images: Callable[[SplitName], Images], **options: Any) -> None:
-        super().__init__(spec, **options)
-        self._images = images
-        if not spec.fixed and not (self.augment.random_resized_crop and self.augment.eval):
-            raise UsageError(f"{spec.name}: its images differ in size: the recipe needs random_resized_crop and eval")
-
-    def open(self, split: SplitName) -> Images:
-        """The split's encoded images."""
-        return self._images(split)
-
-    def dataset(self, split: SplitName, epoch: int) -> Dataset:
-        """Decoded batches; training images are cropped as (seed, epoch, index) say."""
-        return _Decoded(self.data[split], self.augment, training=split == "train", seed=self.seed, epoch=epoch)
+    return EncodedImages(*what, **options)
 
 
-class _Decoded(Dataset):
+class Decoded(Dataset):
+    """An epoch's batches, decoded when they are asked for; training images are cropped as (seed, epoch, index) say."""
+
     def __init__(self, images: Images, augment: Augment, *, training: bool, seed: int, epoch: int) -> None:
         self.images = images
         self.augment = augment
@@ -70,11 +56,9 @@ class _Decoded(Dataset):
         self.seed = seed
         self.epoch = epoch
 
-    def __getitem__(self, index: Tensor) -> Batch | DataError:
-        try:
-            pixels = [to_tensor(self._view(self.images.decode(number), number)) for number in index.tolist()]
-        except DataError as error:
-            return error  # raised by the loader, in the main process
+    def __getitem__(self, index: Tensor) -> Batch:
+        """The batch of int64 indices (N,)."""
+        pixels = [to_tensor(self._view(self.images.decode(number), number)) for number in index.tolist()]
         return torch.stack(pixels), self.images.labels[index], index
 
     def _view(self, image: Image.Image, number: int) -> Image.Image:

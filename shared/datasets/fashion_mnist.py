@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from shared.datasets.find import find, obtain, verify
-from shared.datasets.image_set import ImageSet
-from shared.datasets.memory import InMemory
+from shared.datasets.image_set import ImageSet, in_memory
 from shared.datasets.spec import DatasetSpec, SourceFile, Split, SplitName, check_split
 from shared.errors import DataError
 
@@ -22,7 +21,7 @@ UNSIGNED_BYTES = 0x08
 
 def reader(spec: DatasetSpec) -> ImageSet:
     """The pictures, held in memory."""
-    return ImageSet(spec, read, InMemory, locate)
+    return ImageSet(spec, read, in_memory, locate)
 
 
 def locate(spec: DatasetSpec) -> dict[str, Path | None]:

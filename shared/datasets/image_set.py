@@ -6,13 +6,22 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from shared.datasets.find import find
-from shared.datasets.memory import ImageDataModule
 from shared.datasets.spec import SPLITS, DatasetSpec, SplitName
+
+if TYPE_CHECKING:
+    from shared.datasets.memory import ImageDataModule, InMemory
+
+
+def in_memory(*what: Any, **options: Any) -> InMemory:
+    """The data module of splits that are held in memory; Lightning comes with it, and only training needs that."""
+    from shared.datasets.memory import InMemory
+
+    return InMemory(*what, **options)
 
 
 def _sources(spec: DatasetSpec) -> dict[str, Path | None]:
@@ -26,7 +35,7 @@ class ImageSet:
     Attributes:
         spec: what it is.
         of: gives a split: a Split in memory, or the Images that are decoded as they are used.
-        kind: the data module for such a split.
+        kind: makes the data module of such splits.
         sources: where each source is, or None.
     """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from shared.datasets.encoded import EncodedImages, Images
+from shared.datasets.encoded import Images, streamed
 from shared.datasets.find import folders
 from shared.datasets.image_set import ImageSet
 from shared.datasets.order import round_robin
@@ -20,7 +20,7 @@ SUFFIXES = {".jpg", ".jpeg"}
 
 def reader(spec: DatasetSpec) -> ImageSet:
     """The JPEGs, decoded as they are used."""
-    return ImageSet(spec, images, EncodedImages, locate)
+    return ImageSet(spec, images, streamed, locate)
 
 
 def wnids() -> list[str]:

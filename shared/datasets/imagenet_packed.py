@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from shared.datasets.encoded import EncodedImages, Images
+from shared.datasets.encoded import Images, streamed
 from shared.datasets.find import obtain
 from shared.datasets.image_set import ImageSet
 from shared.datasets.order import round_robin
@@ -16,7 +16,7 @@ SPLIT_NAMES = {"train": "train", "test": "val"}
 
 def reader(spec: DatasetSpec) -> ImageSet:
     """The images, held in memory as they are encoded, and decoded as they are used."""
-    return ImageSet(spec, images, EncodedImages)
+    return ImageSet(spec, images, streamed)
 
 
 def images(spec: DatasetSpec, split: SplitName) -> Images:

@@ -8,8 +8,6 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from shared.errors import DataError
-
 
 class _Batches:
     """A sampler that starts behind the batches already used."""
@@ -29,8 +27,7 @@ class EpochLoader(DataLoader):
     """Hands whole batches of sample indices to `dataset[indices]`, in the order of `batches`.
 
     Its state is the epoch and the number of batches given out; Lightning stores it in a checkpoint, so that an
-    interrupted epoch goes on with the next batch. The length stays that of the whole epoch. A DataError that the data
-    set returns in place of a batch is raised here: raised in a worker, it would arrive as a traceback.
+    interrupted epoch goes on with the next batch. The length stays that of the whole epoch.
     """
 
     def __init__(self, dataset: Dataset, batches: list[Tensor], *, epoch: int = 0, workers: int = 0) -> None:
@@ -47,8 +44,6 @@ class EpochLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, which counts what it gives
         self.given = self._order.start
         for batch in super().__iter__():
-            if isinstance(batch, DataError):
-                raise batch
             self.given += 1
             yield batch
         self._order.start = 0

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from shared.datasets.find import verify
-from shared.datasets.image_set import ImageSet
-from shared.datasets.memory import InMemory
+from shared.datasets.image_set import ImageSet, in_memory
 from shared.datasets.order import round_robin
 from shared.datasets.spec import DatasetSpec, Split, SplitName, check_split
 from shared.errors import DataError
@@ -19,7 +18,7 @@ from shared.errors import DataError
 
 def reader(spec: DatasetSpec) -> ImageSet:
     """The digits, held in memory."""
-    return ImageSet(spec, read, InMemory, locate)
+    return ImageSet(spec, read, in_memory, locate)
 
 
 def path(spec: DatasetSpec) -> Path:

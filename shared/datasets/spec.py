@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor
 
 from shared.errors import DataError
 from shared.schema import Strict
+
+if TYPE_CHECKING:  # what a set is, is told without PyTorch
+    from torch import Tensor
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
@@ -160,6 +161,8 @@ class Split:
 
 def check_split(spec: DatasetSpec, split: SplitName, data: Split, where: str) -> Split:
     """Return `data` when it is what `spec` promises; DataError names `where` (a file) and what is wrong with it."""
+    import torch
+
     check_labels(spec, split, data.labels, where)
     shape, kind = tuple(data.images.shape[1:]), data.images.dtype
     if kind != torch.uint8 or shape != spec.shape:
@@ -178,7 +181,7 @@ def check_labels(spec: DatasetSpec, split: SplitName, labels: Tensor, where: str
     if low < 0 or high >= spec.classes:
         wrong = low if low < 0 else high
         raise DataError(f"{where}: label {wrong} is outside 0..{spec.classes - 1}; {remedy}")
-    absent = (torch.bincount(labels, minlength=spec.classes) == 0).nonzero().flatten().tolist()
+    absent = (labels.bincount(minlength=spec.classes) == 0).nonzero().flatten().tolist()
     if absent:
         shown = ", ".join(spec.labels[i] if spec.labels else str(i) for i in absent[:5])
         raise DataError(f"{where}: the {split} split of {spec.name} has no image of class {shown}; {remedy}")

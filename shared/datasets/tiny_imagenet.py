@@ -16,8 +16,7 @@ from shared.datasets import decoded, file_tree
 from shared.datasets.decoded import Encoded
 from shared.datasets.file_tree import FileTree
 from shared.datasets.find import folders, obtain
-from shared.datasets.image_set import ImageSet
-from shared.datasets.memory import InMemory
+from shared.datasets.image_set import ImageSet, in_memory
 from shared.datasets.order import round_robin
 from shared.datasets.spec import DatasetSpec, Split, SplitName
 from shared.errors import DataError
@@ -29,7 +28,7 @@ ANNOTATIONS = "val/val_annotations.txt"
 
 def reader(spec: DatasetSpec) -> ImageSet:
     """The decoded images, held in memory."""
-    return ImageSet(spec, read, InMemory, locate)
+    return ImageSet(spec, read, in_memory, locate)
 
 
 def read(spec: DatasetSpec, split: SplitName) -> Split:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from shared.datasets.image_file import read_image
 from shared.errors import DataError
 
 OVERHANG = 1.0  # pixels: hand-drawn boxes may touch the rim; what is farther out belongs to another image
@@ -31,6 +31,16 @@ class Annotated:
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     ignored: NDArray[np.bool_]
+
+
+def read_file(file: Path, absent: str, remedy: str) -> bytes:
+    """The bytes of a file with annotations; DataError when it is missing (`absent` says what is) or cannot be read."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: {absent}; {remedy}") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); {remedy}") from error
 
 
 def check_box(box: tuple[float, float, float, float], width: int, height: int, where: str, remedy: str) -> None:
@@ -72,27 +82,27 @@ def check_present(image: Annotated, where: str, remedy: str) -> None:
         raise DataError(f"{label}: the file is empty; {remedy}")
 
 
-def check_pixels(image: Annotated, where: str, remedy: str) -> None:
-    """DataError when the image's file is cut short, no image, or not of the size that is recorded.
+def read_pixels(file: Path, width: int, height: int, where: str, remedy: str = "get it again") -> NDArray[np.uint8]:
+    """The pixels that boxes are about, RGB (height, width, 3): verification, training and evaluation read them here.
 
     Args:
-        image: its file is decoded to the end.
-        where: the annotation file.
-        remedy: what to do about it.
+        file: the image; see `read_image`.
+        width: as the annotations record it.
+        height: as the annotations record it.
+        where: names the image.
+        remedy: what to do about an error.
+
+    Raises:
+        DataError: the image cannot be read, or is not stored in the recorded size.
     """
-    label = f"{image.file}: image {image.id} of {where}"
-    try:
-        with Image.open(image.file) as opened:
-            size = opened.size
-            # A JPEG's whole stream is read also at an eighth of its size, in a third of the time.
-            opened.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
-            opened.load()
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # SyntaxError: Pillow's word for a broken PNG
-        raise DataError(f"{label}: truncated or no image ({error}); {remedy}") from error
-    if size != (image.width, image.height):
+    pixels = np.asarray(read_image(file, where, remedy))
+    found = f"{pixels.shape[1]}x{pixels.shape[0]}"
+    if found != f"{width}x{height}":
         raise DataError(
-            f"{label}: is {size[0]}x{size[1]}, but {image.width}x{image.height} is recorded: another image; {remedy}"
+            f"{where}: is stored as {found}, but {width}x{height} is recorded: another image, or one that viewers turn "
+            f"by its EXIF orientation, which is not applied here (then store it upright); {remedy}"
         )
+    return pixels
 
 
 def arrays(

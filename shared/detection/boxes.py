@@ -15,7 +15,7 @@ from shared import datasets
 from shared.datasets.find import find, folders, raw_folder
 from shared.datasets.spec import SPLITS, Boxes, DatasetSpec, SplitName
 from shared.detection import coco, voc
-from shared.detection.annotations import Annotated, check_pixels, check_present
+from shared.detection.annotations import Annotated, check_present, read_pixels
 from shared.errors import DataError, UsageError
 
 
@@ -133,7 +133,8 @@ class DetectionSet:
         for split in SPLITS:
             images, where = self.read(split), ", ".join(map(str, self.annotation_files(split)))
             for image in images:
-                check_pixels(image, where, self._remedy)
+                label = f"{image.file}: image {image.id} of {where}"
+                read_pixels(image.file, image.width, image.height, label, self._remedy)
             counted[split] = _count(images, len(self.classes))
         if self.files.home:
             self._check_digest(root / self.files.root)

@@ -7,18 +7,20 @@ objects that no single box can claim.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.detection.annotations import Annotated, arrays, check_box, check_split
+from shared.detection.annotations import Annotated, arrays, check_box, check_split, read_file
 from shared.errors import DataError
 
-KEYS = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox"),
-    "categories": ("id", "name"),
+KEYS: dict[str, dict[str, type]] = {
+    "images": {"id": int, "file_name": str, "width": int, "height": int},
+    "annotations": {"id": int, "image_id": int, "category_id": int, "bbox": object, "area": object},
+    "categories": {"id": int, "name": str},
 }
+KINDS = {int: "a whole number", str: "a text"}
 
 
 def read(
@@ -42,14 +44,16 @@ def read(
     for image in content["images"]:
         if image["id"] in found:
             raise DataError(f"{file}: image {image['id']} is there twice; {remedy}")
-        if not all(isinstance(image[side], int) and image[side] > 0 for side in ("width", "height")):
-            raise DataError(f"{file}: image {image['id']} is {image['width']!r}x{image['height']!r}; {remedy}")
+        if min(image["width"], image["height"]) < 1:
+            raise DataError(f"{file}: image {image['id']} is {image['width']}x{image['height']}; {remedy}")
         found[image["id"]] = image, [], [], []
     seen: set[int] = set()
     for annotation in content["annotations"]:
         where = f"{file}: image {annotation['image_id']}, annotation {annotation['id']}"
         if annotation["id"] in seen:
             raise DataError(f"{where}: the annotation's number is there twice; {remedy}")
+        if annotation["id"] < 1:
+            raise DataError(f"{where}: number annotations from 1, as COCO's tools take 0 for no annotation; {remedy}")
         seen.add(annotation["id"])
         if annotation["image_id"] not in found:
             raise DataError(f"{where}: no such image in `images`; {remedy}")
@@ -60,6 +64,10 @@ def read(
         if annotation["id"] in flat:
             continue
         image, boxes, labels, ignored = found[annotation["image_id"]]
+        if not (_is_number(annotation["area"]) and annotation["area"] >= 0):
+            raise DataError(f"{where}: area {annotation['area']!r} is no number of pixels; {remedy}")
+        if annotation.get("iscrowd", 0) not in (0, 1):
+            raise DataError(f"{where}: iscrowd {annotation['iscrowd']!r} is neither 0 nor 1; {remedy}")
         box = _corners(annotation["bbox"], where, remedy)
         check_box(box, image["width"], image["height"], where, remedy)
         boxes.append(box)
@@ -80,18 +88,20 @@ def category_numbers(file: Path, classes: Sequence[str], remedy: str) -> list[in
 
 def _content(file: Path, remedy: str) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such annotation file; {remedy}") from error
-    except ValueError as error:
+        content = json.loads(read_file(file, "no such annotation file", remedy))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: truncated or no JSON ({error}); {remedy}") from error
     for key, wanted in KEYS.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{file}: has no list `{key}`: not a COCO annotation file; {remedy}")
         for position, item in enumerate(content[key]):
-            absent = [name for name in wanted if not isinstance(item, dict) or name not in item]
-            if absent:
-                raise DataError(f"{file}: {key}[{position}] has no `{absent[0]}`; {remedy}")
+            for name, kind in wanted.items():
+                if not isinstance(item, dict) or name not in item:
+                    raise DataError(f"{file}: {key}[{position}] has no `{name}`; {remedy}")
+                if kind in KINDS and type(item[name]) is not kind:  # True is no whole number
+                    raise DataError(
+                        f"{file}: {key}[{position}]: `{name}` is {item[name]!r}, not {KINDS[kind]}; {remedy}"
+                    )
     return content
 
 
@@ -108,8 +118,11 @@ def _numbers(content: dict[str, Any], file: Path, classes: Sequence[str], remedy
 
 
 def _corners(bbox: Any, where: str, remedy: str) -> tuple[float, float, float, float]:
-    try:
-        left, top, width, height = (float(number) for number in bbox)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: bbox {bbox!r} is not [left, top, width, height]; {remedy}") from error
+    if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_number, bbox))):
+        raise DataError(f"{where}: bbox {bbox!r} is not four numbers [left, top, width, height]; {remedy}")
+    left, top, width, height = map(float, bbox)
     return left, top, left + width, top + height
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # no NaN, which Python's JSON knows

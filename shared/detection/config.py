@@ -31,7 +31,7 @@ def loader(
     built: dict[str, Any] = {
         "batch_size": recipe.batch_size // devices,
         "num_workers": workers,
-        "persistent_workers": workers > 0,
+        "worker_init_fn": {"type": "seed_worker"},
         "sampler": {"type": "DefaultSampler", "shuffle": train, "seed": seed},
         "dataset": dataset(images, split, recipe),
     }
@@ -56,7 +56,7 @@ def dataset(images: DetectionSet, split: SplitName, recipe: DetectionRecipe) -> 
 
 def _training(recipe: DetectionRecipe) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [
-        {"type": "LoadImageFromFile"},
+        {"type": "ReadPixels"},
         {"type": "LoadAnnotations", "with_bbox": True, "with_mask": recipe.masks},
     ]
     if recipe.scales:
@@ -72,7 +72,7 @@ def _training(recipe: DetectionRecipe) -> list[dict[str, Any]]:
 
 def _testing(recipe: DetectionRecipe) -> list[dict[str, Any]]:
     return [
-        {"type": "LoadImageFromFile"},
+        {"type": "ReadPixels"},
         {"type": "Resize", "scale": recipe.size, "keep_ratio": True},
         {"type": "PackDetInputs", "meta_keys": META},
     ]

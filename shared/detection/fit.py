@@ -25,9 +25,8 @@ from shared.detection.recipe import DetectionRecipe
 from shared.detection.standin import two_steps
 from shared.files import write_json
 from shared.training.plan import command
+from shared.training.resume import FILE
 from shared.training.run import Outcome, Run, device_name
-
-RESUME = "resume.ckpt"
 
 
 class DetectionRun(Run):
@@ -73,7 +72,7 @@ class DetectionRun(Run):
         from shared.detection.hooks import Diverged, Progress
 
         network, recipe, hardware = self.build(), self.recipe, self.protocol.trainer
-        progress = Progress(self.paper, recipe, self.seed, folder / RESUME)
+        progress = Progress(self.paper, recipe, self.seed, folder / FILE)
         logging.disable(logging.WARNING)  # MMEngine tells at length what it was given
         try:
             runner = Runner(

@@ -19,9 +19,9 @@ from mmengine.runner import Runner
 
 from shared.detection.network import DetectorNetwork
 from shared.detection.recipe import DetectionRecipe, read_recipe
-from shared.errors import PapertrailError
-from shared.files import atomic_write
+from shared.errors import PapertrailError, UsageError
 from shared.training.optim import learning_rate_factor
+from shared.training.resume import keep, kept
 
 
 class Diverged(Exception):
@@ -45,18 +45,17 @@ class RecipeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Let the method take part; its part in a step itself is the optimiser's."""
         self.network = DetectorNetwork(runner.model.module if is_model_wrapper(runner.model) else runner.model, {})
-        if not len(runner.train_dataloader):
-            raise PapertrailError(
-                f"recipe.batch_size: {self.recipe.batch_size} images make no batch of the training split's "
-                f"{len(runner.train_dataloader.dataset)}; lower it"
-            )
+        images = len(runner.train_dataloader.dataset)
+        if self.recipe.batch_size > images:
+            raise UsageError(f"recipe.batch_size: {self.recipe.batch_size} of {images} training images; lower it")
+        self.recipe.check_length(len(runner.train_dataloader))
         if self.recipe.method is not None:
             self.network.detector.register_forward_hook(self._with_term, with_kwargs=True)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """The recipe's learning rate for this step, in each group of parameters."""
         steps = len(runner.train_dataloader)
-        factor = learning_rate_factor(self.recipe.schedule, runner.iter, steps, self.recipe.epochs * steps)
+        factor = learning_rate_factor(self.recipe.schedule, runner.iter, steps, self.recipe.length(steps))
         for group in runner.optim_wrapper.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
@@ -91,10 +90,10 @@ class Progress(RecipeHook):
     def before_train(self, runner: Runner) -> None:
         """Go on where an interrupted run left off; the first process tells the others where."""
         super().before_train(runner)
-        kept = [self._kept() if is_main_process() else None]
-        broadcast_object_list(kept)
-        if kept[0] is not None:
-            state = kept[0]
+        left = [kept(self.resume) if is_main_process() and self.resume.exists() else None]
+        broadcast_object_list(left)
+        if left[0] is not None:
+            state = left[0]
             self.network.detector.load_state_dict(state["model"])
             runner.optim_wrapper.optimizer.load_state_dict(state["optimiser"])
             if self.recipe.method is not None:
@@ -138,12 +137,7 @@ class Progress(RecipeHook):
             "method": self.recipe.method.state() if self.recipe.method is not None else {},
             "rows": self.rows,
         }
-        with atomic_write(self.resume, "wb") as stream:
-            torch.save(state, stream)
-
-    def _kept(self) -> Any:
-        """What an interrupted run left; None when there is nothing."""
-        return torch.load(self.resume, map_location="cpu", weights_only=True) if self.resume.exists() else None
+        keep(self.resume, state)
 
     def _row(self, runner: Runner, steps: int) -> None:
         rate = runner.optim_wrapper.optimizer.param_groups[0]["lr"]

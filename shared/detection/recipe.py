@@ -44,6 +44,8 @@ class DetectionRecipe(Recipe):
     def _one_scale(self) -> DetectionRecipe:
         if self.scales and self.zoom:
             raise ValueError("give either `scales` or `zoom`")
+        if self.zoom and self.zoom[0] > self.zoom[1]:
+            raise ValueError("`zoom` must be [low, high]")
         return self
 
     def input(self, shape: Shape) -> Shape:

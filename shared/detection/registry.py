@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.evaluator import BaseMetric
 from mmengine.optim import OptimWrapper
+from mmengine.registry import FUNCTIONS
 from torch import nn
 
 from shared.datasets.spec import SplitName
@@ -22,6 +26,17 @@ from shared.detection.recipe import read_recipe
 from shared.errors import DataError
 
 
+@FUNCTIONS.register_module()
+def seed_worker(worker_id: int) -> None:
+    """Draw what a worker draws from the seed that PyTorch gave it, which the first process draws for every epoch.
+
+    MMEngine's own seed is the same in every epoch, and one of a run that goes on is not where it was.
+    """
+    seed = torch.initial_seed() % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+
+
 @DATASETS.register_module()
 class OutlinedImages(CocoDataset):
     """A split of a set in COCO's layout with the outlines of its objects, by MMDetection's own reader.
@@ -32,16 +47,26 @@ class OutlinedImages(CocoDataset):
         options: those of MMDetection's CocoDataset.
 
     Raises:
-        DataError: the set is missing or damaged, or numbers its categories in another order than its classes.
+        DataError: the set is missing or damaged, numbers its categories in another order than its classes, or has an
+            object without an outline.
     """
 
     def __init__(self, name: str, split: SplitName, **options: Any) -> None:
         images = detection_set(name)
+        images.read(split)  # MMDetection's reader leaves out what is impossible; ours says so
         file, folder = images.annotation_files(split)[0], images.prepare() / images.files.splits[split].images
         classes = {"classes": images.classes}
         super().__init__(ann_file=str(file), data_prefix={"img": str(folder)}, metainfo=classes, **options)
         if self.cat_ids != images.category_ids:
             raise DataError(f"{file}: its categories are not in the order of the classes of {name}")
+
+    def parse_data_info(self, raw_data_info: dict[str, Any]) -> Any:
+        """One image and its objects, each of them with an outline."""
+        for one in raw_data_info["raw_ann_info"]:
+            if not one.get("segmentation"):
+                where = f"{self.ann_file}: image {one['image_id']}, annotation {one['id']}"
+                raise DataError(f"{where}: has no outline (`segmentation`), which recipe.masks needs; leave that out")
+        return super().parse_data_info(raw_data_info)
 
 
 @METRICS.register_module()

@@ -22,7 +22,7 @@ from shared import datasets
 from shared.datasets import mnist5k, rng
 from shared.datasets.spec import SPLITS, DatasetSpec, SplitName
 from shared.detection import coco, voc
-from shared.detection.annotations import check_pixels, check_present
+from shared.detection.annotations import check_present, read_pixels
 from shared.detection.boxes import DetectionSet
 
 SEED = 0
@@ -222,9 +222,8 @@ def digest(folder: Path) -> str:
         as_coco = coco.read(folder / "annotations" / f"{split}.json", folder / "images", CLASSES, remedy)
         for image in (*as_coco, *voc.read([main / f"{split}.txt"], CLASSES, remedy)):
             check_present(image, str(folder), remedy)
-            check_pixels(image, str(folder), remedy)
-            with Image.open(image.file) as opened:
-                pixels = hashlib.sha256(np.asarray(opened.convert("RGB")).tobytes()).hexdigest()
+            read = read_pixels(image.file, image.width, image.height, str(image.file), remedy)
+            pixels = hashlib.sha256(read.tobytes()).hexdigest()
             boxes = image.boxes.astype(np.int64).tolist()
             total.update(f"{split} {int(image.id)} {pixels} {boxes} {image.labels.tolist()}\n".encode())
     return total.hexdigest()

@@ -41,7 +41,7 @@ def two_steps(network: DetectorNetwork, recipe: DetectionRecipe, classes: int, w
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for step in range(STEPS):
-            factor = learning_rate_factor(recipe.schedule, step, STEPS, recipe.epochs * STEPS)
+            factor = learning_rate_factor(recipe.schedule, step, STEPS, recipe.length(STEPS))
             for group in wrapper.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             losses = detector.train().train_step(batch(generator, classes, size), wrapper)

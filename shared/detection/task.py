@@ -9,6 +9,7 @@ CODE = ("shared.detection.fit", "shared.detection.registry", "papers.{paper}", "
 TASK = Task(
     name="detection",
     recipe=DetectionRecipe,
+    boxes=True,
     hardware=frozenset({"devices", "workers"}),
     continues=False,
     headlines={"ap": "AP {:.2f} %", "map50": "mAP at IoU 0.5 {:.2f} %"},

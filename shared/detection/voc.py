@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from shared.detection.annotations import Annotated, arrays, check_box, check_split
+from shared.detection.annotations import Annotated, arrays, check_box, check_split, read_file
 from shared.errors import DataError
 
 
@@ -40,20 +40,20 @@ def read(lists: Sequence[Path], classes: Sequence[str], remedy: str) -> list[Ann
 
 def _names(file: Path, remedy: str) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").split()
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such list of images; {remedy}") from error
+        return read_file(file, "no such list of images", remedy).decode("utf-8-sig").split()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: is no text in UTF-8 ({error}); {remedy}") from error
 
 
 def _image(folder: Path, name: str, classes: list[str], listed: Path, remedy: str) -> Annotated:
     file = folder / "Annotations" / f"{name}.xml"
     try:
-        root = ElementTree.fromstring(file.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such annotation file, but {listed} lists image {name}; {remedy}") from error
-    except ElementTree.ParseError as error:
+        root = ElementTree.fromstring(
+            read_file(file, f"no such annotation file, but {listed} lists image {name}", remedy)
+        )
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two: an encoding that is none
         raise DataError(f"{file}: truncated or no XML ({error}); {remedy}") from error
-    width, height = (int(_number(root, f"size/{side}", str(file), remedy)) for side in ("width", "height"))
+    width, height = (_pixels(root, f"size/{side}", str(file), remedy) for side in ("width", "height"))
     boxes, labels, ignored = [], [], []
     for position, item in enumerate(root.findall("object")):
         where = f"{file}: image {name}, object {position}"
@@ -68,10 +68,17 @@ def _image(folder: Path, name: str, classes: list[str], listed: Path, remedy: st
         boxes.append(box)
         labels.append(classes.index(kind))
         ignored.append(item.findtext("difficult", "0").strip() == "1")
-    image = folder / "JPEGImages" / root.findtext("filename", f"{name}.jpg")
+    image = folder / "JPEGImages" / (root.findtext("filename", "").strip() or f"{name}.jpg")
     if image.stem != name:
         raise DataError(f"{file}: is about {image.name}, not about image {name}; {remedy}")
     return Annotated(name, image, width, height, *arrays(boxes, labels, ignored))
+
+
+def _pixels(element: Element, path: str, where: str, remedy: str) -> int:
+    number = _number(element, path, where, remedy)
+    if not (number.is_integer() and number > 0):  # neither does NaN, nor infinity
+        raise DataError(f"{where}: `{path}` is {number:g}, not a whole number of pixels; {remedy}")
+    return int(number)
 
 
 def _number(element: Element, path: str, where: str, remedy: str) -> float:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from PIL import Image
 
-from shared.detection.annotations import Annotated
+from shared.detection.annotations import Annotated, read_pixels
 from shared.figures.plots import BLACK, BLUE, ORANGE
 
 LINE = 1.5  # points
@@ -35,8 +33,7 @@ def show_detections(
         at_least: the lowest score that is drawn.
         title: above the image.
     """
-    with Image.open(image.file) as opened:
-        axes.imshow(np.asarray(opened.convert("RGB")), interpolation="nearest")
+    axes.imshow(read_pixels(image.file, image.width, image.height, str(image.file)), interpolation="nearest")
     for (left, top, right, bottom), ignored in zip(image.boxes.tolist(), image.ignored.tolist(), strict=True):
         _frame(axes, (left, top, right - left, bottom - top), BLUE, dashed=ignored)
     mine = [one for one in found if one["image_id"] == image.id and one["score"] >= at_least]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from shared.errors import UsageError, exit_status
-from shared.files import ROOT, slug_of
+from shared.errors import exit_status
+from shared.files import slug_of
 from shared.ledger.judge import judge
 from shared.ledger.local import local_lines
 from shared.ledger.render import update
 from shared.ledger.show import tally
+from shared.paper import load_paper
+from shared.sync import sync
 
 
 def main() -> int:
@@ -22,13 +24,13 @@ def main() -> int:
 
 
 def _judge(slug: str) -> None:
-    if not (ROOT / "papers" / slug / "claims.yaml").exists():
-        raise UsageError(f"no paper `{slug}`; `papertrail papers` lists them")
-    entries = judge(slug)
+    entries = judge(load_paper(slug).slug)
     update(slug, entries)
     tally(entries)
     for line in local_lines(slug):
         print(f"on this machine, beside the record: {line}")
+    if outdated := sync(paper=slug, check=True):
+        print(f"run `papertrail sync`, or DVC misses changes: {', '.join(outdated)} should say something else by now")
     print(f"one by one: papertrail ledger {slug}\nwhy: papers/{slug}/README.md\nnotebook: notebooks/{slug}.ipynb")
 
 

@@ -51,5 +51,9 @@ def _md5(path: Path) -> str | None:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
-        return f"{hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest()}.dir"
-    return hashlib.md5(path.read_bytes()).hexdigest() if path.exists() else None
+        return f"{_digest(json.dumps(listed, sort_keys=True).encode())}.dir"
+    return _digest(path.read_bytes()) if path.exists() else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from shared.errors import exit_status
+from shared.errors import UsageError, exit_status
 from shared.files import slug_of
 from shared.training.command import perform
 
@@ -17,9 +18,22 @@ ACTIONS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as every command's."""
+        raise UsageError(f"{message}; see papertrail train --help")
+
+
 def main() -> int:
     """Do it, and return the exit status: 0, 1 when it failed, 2 on wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m shared.training", description=__doc__)
+    return exit_status(lambda: _perform(sys.argv[1:]))
+
+
+def _perform(words: list[str]) -> None:
+    if words and words[0] not in ACTIONS and not words[0].startswith("-"):
+        known, right = ", ".join(ACTIONS), " ".join([slug_of(words[0]), *words[1:]])
+        raise UsageError(f"`{words[0]}` is none of {known}; papertrail train {right}")
+    parser = _Parser(prog="python -m shared.training", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     for action, what in ACTIONS.items():
         one = actions.add_parser(action, help=what, description=what)
@@ -30,8 +44,8 @@ def main() -> int:
         one.add_argument("--runs", type=Path, help="where runs are kept, when not in papers/<slug>/runs")
         if action != "evaluate":
             one.add_argument("--fast", action="store_true", help="two steps on stand-in data; writes nothing")
-    given = vars(parser.parse_args())
-    return exit_status(lambda: perform(given.pop("action"), given.pop("paper"), given.pop("protocol"), **given))
+    given = vars(parser.parse_args(words))
+    perform(given.pop("action"), given.pop("paper"), given.pop("protocol"), **given)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,11 @@ def train_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs:
             (folder / "metrics.json").unlink(missing_ok=True)  # of other weights
     if seed is not None or rank():
         return
-    for stale in (folder / "seeds").iterdir():
-        if stale.is_dir() and stale.name not in map(str, seeds):
-            _remove(stale)
+    for found in (folder / "seeds").iterdir():
+        if (
+            found.is_dir() and found.name.isdecimal() and int(found.name) not in seeds
+        ):  # what else lies there is not ours
+            _remove(found)
     _write_curves(folder, seeds)
 
 
@@ -108,7 +110,13 @@ def fast_check(paper: str, name: str, arm: str) -> None:
 
 def _in_its_own_process(paper: str, name: str, arm: str, seed: int, runs: Path) -> None:
     words = command("train", paper, name, arm, seed, runs.resolve())
-    if subprocess.run([sys.executable, *words], env=os.environ | {ONE_RUN: "1"}, check=False).returncode:
+    process = subprocess.Popen([sys.executable, *words], env=os.environ | {ONE_RUN: "1"})
+    try:
+        status = process.wait()
+    finally:
+        process.terminate()  # where this process is ended; one that has ended takes no signal
+        process.wait()
+    if status:
         raise PapertrailError(f"papers/{paper} {name} {arm} --seed {seed}: it failed; its message stands above")
 
 

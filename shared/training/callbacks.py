@@ -1,12 +1,16 @@
-"""What happens beside the training step: the curves."""
+"""What happens beside the training step: the curves, and the file that a run goes on from."""
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.plugins.io import CheckpointIO
 
 from shared.training.classifier import Classifier
+from shared.training.resume import keep, kept
 
 
 class Curves(pl.Callback):
@@ -33,3 +37,28 @@ class Curves(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of the interrupted run."""
         self.rows = list(state_dict["rows"])
+
+
+class Together(pl.Callback):
+    """What ends the first process ends those that it started: they would wait for it, and fail at length."""
+
+    def on_exception(self, trainer: pl.Trainer, classifier: pl.LightningModule, exception: BaseException) -> None:
+        """Nothing is lost: the first process alone writes."""
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+
+
+class ResumeFile(CheckpointIO):
+    """Lightning's own way lets a kill in the middle leave half a file where /tmp is another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """See `keep`."""
+        keep(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **options: Any) -> dict[str, Any]:
+        """See `kept`."""
+        return kept(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Nothing asks for it: the one file is written over."""
+        raise NotImplementedError

@@ -48,7 +48,13 @@ class ClassificationRecipe(Recipe):
     def _one_length(self) -> ClassificationRecipe:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either `epochs` or `steps`")
+        if self.steps is not None:
+            self.schedule.check(steps=self.steps)
         return self
+
+    def length(self, steps_per_epoch: int) -> int:
+        """The number of optimiser steps."""
+        return self.steps or super().length(steps_per_epoch)
 
     def input(self, shape: Shape) -> Shape:
         """The recipe's crop of the images, where it has one."""
@@ -63,6 +69,7 @@ class ClassificationRecipe(Recipe):
 TASK = Task(
     name="classification",
     recipe=ClassificationRecipe,
+    boxes=False,
     hardware=frozenset({"accelerator", "devices", "nodes", "strategy", "precision", "channels_last", "workers"}),
     continues=True,
     headlines={"top1": "top-1 {:.2f} %"},

@@ -78,7 +78,7 @@ class Classifier(pl.LightningModule):
             learning_rate_factor,
             self.recipe.schedule,
             steps_per_epoch=self.steps_per_epoch,
-            total_steps=self.recipe.steps or (self.recipe.epochs or 0) * self.steps_per_epoch,
+            total_steps=self.recipe.length(self.steps_per_epoch),
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -107,8 +107,10 @@ class Classifier(pl.LightningModule):
         return loss if term is None else loss + term
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """What the method does at the end of an epoch, before the epoch's evaluation."""
-        if self.method is not None and (self.trainer.is_last_batch or self.global_step == self.trainer.max_steps):
+        """End the training with its last step; what the method does at the end of an epoch, before its evaluation."""
+        if self.global_step == self.recipe.steps:
+            self.trainer.should_stop = True
+        if self.method is not None and (self.trainer.is_last_batch or self.trainer.should_stop):
             self.method.after_epoch(self.model)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

@@ -41,16 +41,18 @@ def perform(
         What evaluating found (see `shared.training.arms.evaluate_arm`); nothing of what trains or prunes.
 
     Raises:
-        UsageError: there is no such protocol or arm, or the arm is made by the other command.
+        UsageError: there is no such protocol, arm or seed, or the arm is made by the other command.
         PapertrailError: see `shared.training.arms`.
     """
     # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
     # PyTorch reads it when it is imported: what brings PyTorch comes after it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from shared.training import arms
-    from shared.training.protocol import protocol_with
+    from shared.training.protocol import SEEDS, protocol_with
 
     quiet()
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"--seed {seed}: seeds go from 0 to {SEEDS - 1}")
     if action == "evaluate":
         return arms.evaluate_arm(paper, protocol, arm, seed=seed, runs=runs)
     wanted = protocol_with(paper, protocol, arm).action(arm)

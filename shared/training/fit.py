@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.utilities.exceptions import SIGTERMException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 
 from shared import datasets
 from shared.errors import PapertrailError, UsageError
-from shared.training.callbacks import Curves
+from shared.training.callbacks import Curves, ResumeFile, Together
 from shared.training.classification import ClassificationRecipe
 from shared.training.classifier import Classifier, load_teacher
 from shared.training.protocol import input_shape
+from shared.training.recipe import Hardware
+from shared.training.resume import FILE
 from shared.training.run import Outcome, Run, device_name, is_planned
 from shared.training.standin import stand_in
 
@@ -50,56 +53,31 @@ class ClassificationRun(Run):
         )
         data.setup()
         if recipe.batch_size > data.length("train"):
-            raise UsageError(f"recipe.batch_size: {recipe.batch_size} of {data.length('train')} training images")
+            raise UsageError(
+                f"recipe.batch_size: {recipe.batch_size} of {data.length('train')} training images; lower it"
+            )
         curves, averaging = Curves(), _averaging(recipe)
-        callbacks: list[Callback] = [
-            curves,
-            *averaging,
-            ModelCheckpoint(folder, "resume", save_on_train_epoch_end=True, enable_version_counter=False),
-        ]
-        interactive = os.isatty(2)
-        if interactive:
-            callbacks.append(TQDMProgressBar(refresh_rate=20))
-        on_gpu = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
-        trainer = pl.Trainer(
-            accelerator=hardware.accelerator,
-            devices=hardware.devices,
-            num_nodes=hardware.nodes,
-            strategy=hardware.strategy,
-            precision=hardware.precision,
-            max_epochs=recipe.epochs if recipe.epochs is not None else -1,
-            max_steps=recipe.steps if recipe.steps is not None else -1,
-            accumulate_grad_batches=recipe.accumulate,
-            gradient_clip_val=recipe.clip,
-            callbacks=callbacks,
-            logger=False,
-            deterministic=not on_gpu,  # bit-equal on a CPU; on a GPU only equal in distribution
-            benchmark=on_gpu,
-            enable_progress_bar=interactive,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,  # the data modules share each epoch out themselves
-            reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
-        )
+        trainer = _trainer(recipe, hardware, [curves, *averaging], folder)
         # Deterministic algorithms fill fresh memory to show who reads it uninitialised: 5 % of a step, and no one does.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         data.trainer = trainer  # it says how many processes share a batch, and so how many batches there are
-        batches = len(data.train_dataloader())
-        classifier = self._classifier(-(-batches // recipe.accumulate))
-        resume = folder / "resume.ckpt"
+        steps_per_epoch = -(-len(data.train_dataloader()) // recipe.accumulate)
+        recipe.check_length(steps_per_epoch)
+        trainer.fit_loop.max_epochs = -(-recipe.length(steps_per_epoch) // steps_per_epoch)
+        classifier = self._classifier(steps_per_epoch)
+        resume = folder / FILE
         # Asked by every rank: rank 0 may be clearing up just now.
         resumable = resume.exists() and is_planned(self, folder)
         try:
             trainer.fit(classifier, data, ckpt_path=resume if resumable else None, weights_only=True)
-        except SIGTERMException as error:  # Lightning would end the process as if all were well
+        except SIGTERMException as error:  # where nobody heeds a signal, Lightning ends as if all were well
             raise SystemExit(128 + signal.SIGTERM) from error
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        except SystemExit as error:  # it makes one of SIGINT
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            raise
         for callback in averaging:  # Lightning does so at the end of an epoch, and a resumed run may have none left
             callback.on_train_end(trainer, classifier)
-        if recipe.steps is not None:  # they may have ended within an epoch, which Lightning does not evaluate
-            trainer.validate(classifier, data, verbose=False)
-            curves.rows[-1] |= classifier.tested()
         network: nn.Module = classifier.model
         changes: dict[str, Any] = {}
         if recipe.method is not None:
@@ -139,6 +117,40 @@ class ClassificationRun(Run):
             channels_last=self.protocol.trainer.channels_last,
             teacher=None if how is None else load_teacher(how.teacher, self.spec, shape),
         )
+
+
+def _trainer(
+    recipe: ClassificationRecipe, hardware: Hardware, callbacks: Sequence[Callback], folder: Path
+) -> pl.Trainer:
+    """What trains on this machine; PapertrailError when it has not what `hardware` states."""
+    on_gpu = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
+    if hardware.precision == "16-mixed" and not on_gpu:  # Lightning would take bfloat16 instead
+        raise PapertrailError("trainer.precision: 16-mixed needs a GPU, and none is here; take 32-true")
+    shown = [TQDMProgressBar(refresh_rate=20)] if os.isatty(2) else []
+    kept = ModelCheckpoint(folder, Path(FILE).stem, save_on_train_epoch_end=True, enable_version_counter=False)
+    try:
+        return pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=hardware.strategy,
+            precision=hardware.precision,
+            max_epochs=-1,  # known when the data are; the classifier ends `steps` within an epoch
+            accumulate_grad_batches=recipe.accumulate,
+            gradient_clip_val=recipe.clip,
+            callbacks=[*callbacks, kept, Together(), *shown],
+            plugins=[ResumeFile()],
+            logger=False,
+            deterministic=not on_gpu,  # bit-equal on a CPU; on a GPU only equal in distribution
+            benchmark=on_gpu,
+            enable_progress_bar=bool(shown),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # the data modules share each epoch out themselves
+            reload_dataloaders_every_n_epochs=1,  # the order of an epoch is a function of (seed, epoch)
+        )
+    except MisconfigurationException as error:
+        raise PapertrailError(f"trainer: {' '.join(str(error).split())} ({hardware})") from error
 
 
 def _averaging(recipe: ClassificationRecipe) -> list[EMAWeightAveraging]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, SerializeAsAny, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared import datasets
 from shared.errors import PapertrailError, UsageError, nearest
@@ -15,6 +23,7 @@ from shared.training.pruning import StatedPrune
 from shared.training.recipe import Hardware, Recipe, Shape
 from shared.training.tasks import DEFAULT, TASKS, task, task_of
 
+SEEDS = 2**32  # there are so many: NumPy, which draws for detectors, takes no other
 EMBEDDED = "mini"  # the protocol of the main job: it shows that everything runs, and decides nothing
 
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -45,7 +54,8 @@ class Arm(Strict):
             ("inherited"), as they were before any training ("initial"), or drawn anew ("random").
         budget: as many epochs as the recipe says, or as many more as the network has fewer MACs than the one that the
             chain of arms began with (scratch-B of Liu et al. 2019, section 3).
-        recipe: instead of the protocol's.
+        recipe: what of it is other than in the protocol's. A part that states its own `name` stands alone; of any other
+            the keys that it states take the place of the protocol's.
     """
 
     builder: str = ""
@@ -81,10 +91,38 @@ class Protocol(Strict):
     needs: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: PositiveInt = 1
-    arms: dict[ArmName, Arm]
+    arms: Annotated[dict[ArmName, Arm], Field(min_length=1)]
     recipe: StatedRecipe
     trainer: Hardware = Hardware()
     sources: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipes_in_full(cls, stated: Any) -> Any:
+        if not isinstance(stated, dict) or not isinstance(stated.get("arms"), dict):
+            return stated
+        arms = {
+            name: arm | {"recipe": _over(stated.get("recipe"), arm["recipe"])}
+            if isinstance(arm, dict) and "recipe" in arm
+            else arm
+            for name, arm in stated["arms"].items()
+        }
+        return stated | {"arms": arms}
+
+    @field_validator("data")
+    @classmethod
+    def _data_is_known(cls, name: str) -> str:
+        try:
+            datasets.spec(name)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+    @model_validator(mode="after")
+    def _seeds_are_32_bits(self) -> Protocol:
+        if self.seeds.stop > SEEDS:
+            raise ValueError(f"`seed` and `repeats`: seeds go from 0 to {SEEDS - 1}")
+        return self
 
     @model_validator(mode="after")
     def _arms_end_at_a_builder(self) -> Protocol:
@@ -114,6 +152,11 @@ class Protocol(Strict):
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> Protocol:
         kind = task_of(self.recipe)
+        if (datasets.spec(self.data).boxes is not None) != kind.boxes:
+            raise ValueError(
+                f"data: {self.data} is a set {'without' if kind.boxes else 'with'} boxes, and no data for the task "
+                f"`{kind.name}` (`recipe.task`)"
+            )
         for key in sorted(self.trainer.model_fields_set - kind.hardware):
             raise ValueError(f"trainer.{key}: a run of the task `{kind.name}` does not heed it; remove it")
         for name, arm in self.arms.items():
@@ -155,6 +198,16 @@ class Protocol(Strict):
         return range(self.seed, self.seed + self.repeats)
 
 
+def _over(whole: Any, part: Any) -> Any:
+    """An arm's recipe, or a part of it, over the protocol's; what has another name, or another task, stands alone."""
+    if not isinstance(whole, dict) or not isinstance(part, dict) or "name" in part:
+        return part
+    kind = whole.get("task", DEFAULT)
+    if part.get("task", kind) != kind:
+        return part
+    return whole | {key: _over(whole.get(key), value) for key, value in part.items()}
+
+
 def load_protocols(path: Path) -> dict[str, Protocol]:
     """The protocols of papers/<slug>/params.yaml, whose methods and rules are found in papers/<slug>.
 
@@ -174,6 +227,9 @@ def load_protocol(path: Path, name: str) -> Protocol:
 def protocol_with(paper: str, name: str, arm: str) -> Protocol:
     """A paper's protocol; UsageError names the nearest when it, or the arm, does not exist."""
     path = ROOT / "papers" / paper / "params.yaml"
+    if not path.exists():
+        known = (folder.parent.name for folder in (ROOT / "papers").glob("*/params.yaml"))
+        raise UsageError(f"no paper `{paper}`; {nearest(paper, known)}")
     protocol = load_protocol(path, name)
     if arm not in protocol.arms:
         raise UsageError(f"{path}: `{name}` has no arm `{arm}`; {nearest(arm, protocol.arms)}")

@@ -5,12 +5,17 @@ params.yaml is at once DVC's parameter file and the recipe that is carried out: 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
+from shared.errors import UsageError
 from shared.schema import Strict
 from shared.training.method import Method, named
+
+# The keys that only some optimisers heed.
+HEEDED = {"sgd": {"momentum", "nesterov"}, "adamw": {"betas", "eps"}, "rmsprop": {"momentum", "alpha", "eps"}}
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -48,9 +53,12 @@ class Optimiser(Strict):
     layer_decay: LayerDecay | None = None
 
     @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> Optimiser:
-        if self.nesterov and (self.name != "sgd" or not self.momentum):
-            raise ValueError("`nesterov` belongs to `sgd` with a `momentum` above 0")
+    def _nothing_is_ignored(self) -> Optimiser:
+        for key in sorted(set().union(*HEEDED.values()) - HEEDED[self.name]):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"`{key}` does nothing in `{self.name}`; remove it")
+        if self.nesterov and not self.momentum:
+            raise ValueError("`nesterov` needs a `momentum` above 0")
         return self
 
 
@@ -80,7 +88,24 @@ class Schedule(Strict):
             raise ValueError("`milestones` belong to the schedule `multistep`, and `multistep` needs them")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("`milestones` must rise")
+        if self.name not in ("step", "multistep") and (self.gamma, self.unit) != (0.1, "epoch"):
+            raise ValueError(f"`gamma` and `unit` do nothing in the schedule `{self.name}`; remove them")
+        if self.warmup_from and not (self.warmup_epochs or self.warmup_steps):
+            raise ValueError("`warmup_from` needs `warmup_epochs` or `warmup_steps`")
         return self
+
+    def check(self, *, epochs: float = math.inf, steps: float = math.inf) -> None:
+        """ValueError when a part of it is not reached in a training of so many epochs or steps, where known."""
+        lengths = {"epoch": epochs, "step": steps}
+        for key, unit, reached in (
+            ("warmup_epochs", "epoch", self.warmup_epochs <= epochs),
+            ("warmup_steps", "step", (self.warmup_steps or 0) <= steps),
+            ("milestones", self.unit, max(self.milestones, default=0) < lengths[self.unit]),
+            ("every", self.unit, (self.every or 0) < lengths[self.unit]),
+        ):
+            if not reached:
+                found = getattr(self, key)
+                raise ValueError(f"schedule.{key}: {found} is not reached in a training of {lengths[unit]:g} {unit}s")
 
 
 class Recipe(Strict):
@@ -103,10 +128,29 @@ class Recipe(Strict):
     method: Annotated[SerializeAsAny[Method] | None, named("METHODS", "name")] = None
 
     @model_validator(mode="after")
+    def _schedule_fits(self) -> Recipe:
+        if self.epochs is not None:
+            self.schedule.check(epochs=self.epochs)
+        return self
+
+    @model_validator(mode="after")
     def _method_suits(self) -> Recipe:
         if self.method is not None:
             self.method.suits(self)
         return self
+
+    def length(self, steps_per_epoch: int) -> int:
+        """The number of optimiser steps."""
+        assert self.epochs is not None  # the task's validator
+        return self.epochs * steps_per_epoch
+
+    def check_length(self, steps_per_epoch: int) -> None:
+        """UsageError when the schedule, where it counts otherwise than the recipe, has parts that are not reached."""
+        steps = self.length(steps_per_epoch)
+        try:
+            self.schedule.check(**({"epochs": steps / steps_per_epoch} if self.epochs is None else {"steps": steps}))
+        except ValueError as error:
+            raise UsageError(f"recipe.{error}") from error
 
     def input(self, shape: Shape) -> Shape:
         """What the network sees, (C, H, W), of a data set's images of that shape."""
@@ -127,6 +171,12 @@ class Hardware(Strict):
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     channels_last: bool = False
     workers: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _half_precision_has_a_gpu(self) -> Hardware:
+        if self.precision == "16-mixed" and self.accelerator == "cpu":
+            raise ValueError("`precision: 16-mixed` needs a GPU; a CPU takes 32-true or bf16-mixed")
+        return self
 
 
 def completed(record: dict[str, Any], stated: BaseModel) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A run's folder holds `plan.json` (what is to be trained, and at which commit training began), `resume.ckpt` (while it
 lasts), and at the end `weights.safetensors` and `run.json`. A run is resumed, and a finished one kept, only under an
-equal plan; the plan holds a digest of the code.
+equal plan; the plan holds a digest of the code. What else lies in the folder is left alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import importlib
 import platform
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,11 @@ from shared.files import ROOT, git_commit, lock_hash, read_json, sha256_file, wr
 from shared.training.plan import CONTINUED, planned
 from shared.training.protocol import Arm, Protocol
 from shared.training.recipe import Recipe
+from shared.training.resume import FILE
 from shared.training.tasks import Task, task_of
 from shared.weights.storage import fill, load_weights, save_weights
+
+FILES = ("plan.json", FILE, "weights.safetensors", "run.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,9 +145,10 @@ def train_run(run: Run, folder: Path) -> bool:
         Whether anything was trained.
 
     Raises:
-        PapertrailError: the folder is in use by another process, or cannot be written; or see `fit` of the task's run.
+        PapertrailError: the folder is in use by another process; or see `fit` of the task's run.
     """
     if is_finished(run, folder) and not _outdated(folder):
+        (folder / FILE).unlink(missing_ok=True)  # it may have been killed just before it did so itself
         print(f"{folder}: already trained under this plan", flush=True)
         return False
     if rank():  # a further DDP process: rank 0 holds the lock and writes the files
@@ -160,15 +163,13 @@ def train_run(run: Run, folder: Path) -> bool:
             _write_result(run, folder, outcome, time.time() - started)
     except Timeout as error:
         raise PapertrailError(f"{folder}: another process is training here; wait until it ends") from error
-    except PermissionError as error:
-        raise PapertrailError(f"{folder}: cannot be written ({error.strerror})") from error
     return True
 
 
 def finished(run: Run, folder: Path) -> tuple[dict[str, Any], nn.Module]:
     """The record and the network of a finished run; PapertrailError when it is not finished under its plan of now."""
     if not is_finished(run, folder):
-        command = f"`python -m shared.training {run.protocol.action(run.arm_name)} {run}`"
+        command = f"`papertrail {run.protocol.action(run.arm_name)} {str(run).removeprefix('papers/')}`"
         raise PapertrailError(f"{folder}: no finished run of what params.yaml and the code say now; {command} makes it")
     record = read_json(folder / "run.json")
     network = run.network(record["args"])
@@ -226,9 +227,12 @@ def _outdated(folder: Path) -> bool:
 
 def _prepare(run: Run, folder: Path) -> None:
     """Clear away what was begun otherwise than it would be now; say what is to be trained, at which commit."""
+    for name in FILES:
+        for half in folder.glob(f".{name}.*"):  # of a process that was killed while it wrote
+            half.unlink()
     if not is_planned(run, folder) or _outdated(folder):
-        for stale in folder.iterdir():
-            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
         write_json(folder / "plan.json", {"plan": run.plan(), "code": git_commit(), "environment": lock_hash()})
 
 
@@ -247,5 +251,5 @@ def _write_result(run: Run, folder: Path, outcome: Outcome, seconds: float) -> N
         "curves": outcome.curves,
     }
     write_json(folder / "run.json", record)
-    (folder / "resume.ckpt").unlink(missing_ok=True)
+    (folder / FILE).unlink(missing_ok=True)
     print(f"{folder}: {outcome.epochs} epochs, {seconds:.0f} s", flush=True)

@@ -30,6 +30,7 @@ class Task:
     Attributes:
         name: as the table has it.
         recipe: what its recipes may say.
+        boxes: whether it learns from sets with boxes; otherwise from sets with a label for each image.
         hardware: the keys of a protocol's `trainer` that its runs heed; any other is refused.
         continues: whether its arms may continue others (`of`).
         headlines: the metrics that a run is told by (the first that it gives), with their words: "top-1 {:.2f} %".
@@ -43,6 +44,7 @@ class Task:
 
     name: str
     recipe: type[Recipe]
+    boxes: bool
     hardware: frozenset[str]
     continues: bool
     headlines: dict[str, str]

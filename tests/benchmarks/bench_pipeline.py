@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from shared import datasets
-from shared.datasets import Augment, Split, SplitName
+from shared.datasets import Split, SplitName
+from shared.datasets.augment import Augment
 from shared.datasets.memory import InMemory
 from tests.benchmarks.runner import Contest, Side
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ print(json.dumps(closure.imported(["papers.one"])))
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for name in ("__init__.py", "closure.py", "errors.py", "files.py"):
+    for name in ("__init__.py", "closure.py", "errors.py", "files.py", "plain_yaml.py"):
         (tmp_path / "shared").mkdir(exist_ok=True)
         shutil.copy(ROOT / "shared" / name, tmp_path / "shared" / name)
     for name, content in FILES.items():
@@ -82,6 +83,19 @@ def test_only_what_can_change_a_result_changes_the_digest(repository: Path) -> N
     assert changed == {name: changes for name, (_, _, changes) in EDITS.items()}
     assert {"shared/other.py", "shared/near.py", "shared/__init__.py"} < set(json.loads(files))
     assert "shared/typed.py" not in files and "shared/files.py" not in files
+
+
+def test_code_that_is_no_python_and_a_module_that_is_not_there_are_told_in_a_line(repository: Path) -> None:
+    (repository / "papers/two").mkdir()
+    for file, start, said in (
+        ("model.py", "papers.two", r"two/__init__\.py: no such file"),
+        ("__init__.py", "papers.one", r"two/\w+\.py, line 1: no valid Python: x ="),
+    ):
+        (repository / "papers/two" / file).write_text("x =\n")
+        program = f"from shared.closure import imported; imported(['{start}'])"
+        environment = os.environ | {"PYTHONPATH": str(repository)}
+        ended = subprocess.run([sys.executable, "-c", program], cwd=repository, env=environment, capture_output=True)
+        assert re.search(f"PapertrailError: .*papers/{said}\n$", ended.stderr.decode()), ended.stderr
 
 
 def test_two_processes_and_two_orders_of_sets_give_one_digest(repository: Path) -> None:

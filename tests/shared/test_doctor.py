@@ -44,4 +44,6 @@ def test_the_data_folder_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.delenv("PAPERTRAIL_DATA", raising=False)
     assert states()["PAPERTRAIL_DATA"].state == "optional"
     monkeypatch.setenv("PAPERTRAIL_DATA", str(tmp_path / "nowhere"))
-    assert states()["PAPERTRAIL_DATA"].state == "missing"
+    found = states()["PAPERTRAIL_DATA"]
+    assert (found.state, found.remedy) == ("missing", "correct or unset the variable")
+    assert found.detail == f"PAPERTRAIL_DATA={tmp_path / 'nowhere'}: no such folder", "a remedy is told once"

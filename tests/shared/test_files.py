@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,32 @@ def test_a_real_full_device_is_reported() -> None:
         write_text(Path("/proc/papertrail/file.txt"), "new")
 
 
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_command_as_killed_and_leaves_nothing_half_written(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
+    program = """
+import sys, time
+from pathlib import Path
+from shared.errors import exit_status
+from shared.files import atomic_write
+
+def work():
+    with atomic_write(Path(sys.argv[1])) as stream:
+        stream.write("half")
+        print("ready", flush=True)
+        time.sleep(60)
+
+sys.exit(exit_status(work))
+"""
+    words = [sys.executable, "-c", program, str(tmp_path / "file.txt")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(ending)
+    assert process.communicate(timeout=30) == ("", "") and process.returncode == 128 + ending
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
     write_text(tmp_path / "ours", "x")
     (tmp_path / "usual").write_text("x")
@@ -51,7 +79,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b'{"a": \xff')
     for read in (read_json, read_yaml):
-        with pytest.raises(PapertrailError, match="broken: not valid"):
+        with pytest.raises(PapertrailError, match="broken: not UTF-8"):
             read(broken)
         with pytest.raises(PapertrailError, match="missing: no such file"):
             read(tmp_path / "missing")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from torch import nn
 
 from shared import scaffold
@@ -18,8 +20,11 @@ from shared.training.protocol import load_protocols
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Without pipelines, whose imports are looked up in the repository itself: tests/test_pipeline.py has them."""
     monkeypatch.setattr(scaffold, "ROOT", tmp_path)
-    (tmp_path / "papers").mkdir()
+    monkeypatch.setattr(scaffold, "sync", lambda paper: None)
+    for folder in ("papers", "shared", "notebooks"):
+        (tmp_path / folder).mkdir()
     return tmp_path
 
 
@@ -47,6 +52,15 @@ def test_what_is_not_marked_is_valid_already(repository: Path) -> None:
         compile((folder / name).read_text(), name, "exec")
 
 
+def test_dvc_leaves_the_scaffolds_params_alone_but_for_what_it_sets(repository: Path) -> None:
+    new("res2net")
+    params = repository / "papers/res2net/params.yaml"
+    text = params.read_text(encoding="utf-8")
+    apply_overrides(params, ["mini.seed=100", "mini.recipe.optimiser.lr=0.123"])
+    wanted = text.replace("seed: 0", "seed: 100").replace("lr: 0.05", "lr: 0.123")
+    assert params.read_text(encoding="utf-8") == wanted
+
+
 def test_the_method_of_the_template_adds_a_term_that_can_be_trained(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,14 +76,27 @@ def test_the_method_of_the_template_adds_a_term_that_can_be_trained(
     assert term == 1.5 and network[1].weight.grad.tolist() == [0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("slug", ["Res2Net", "2net", "a-b", "a__b", "../up", ""])
+@pytest.mark.parametrize(
+    "slug",
+    ["Res2Net", "2net", "__x", "x_", "_", "a-b", "a__b", "a.b", "a/b", "../up", "", "a" * 41, "x\n", "netzé", "a b",
+     *keyword.kwlist, *keyword.softkwlist],
+)  # fmt: skip
 def test_a_slug_that_is_no_package_name_is_refused(repository: Path, slug: str) -> None:
     with pytest.raises(UsageError, match="cannot name a Python package"):
         new(slug)
     assert list((repository / "papers").iterdir()) == []
 
 
+@pytest.mark.parametrize("slug", ["json", "sys", "test", "shared", "papers", "notebooks", "torch", "ruamel"])
+def test_a_slug_that_is_a_package_or_a_folder_already_is_refused(repository: Path, slug: str) -> None:
+    with pytest.raises(UsageError, match=f"`{slug}` is a Python package already"):
+        new(slug)
+    assert list((repository / "papers").iterdir()) == []
+
+
 def test_an_existing_paper_is_never_touched(repository: Path) -> None:
     new("res2net")
-    with pytest.raises(PapertrailError, match="exists already"):
-        new("res2net")
+    (repository / "papers/GhostNetX").mkdir()  # another case is the same folder on some machines
+    for slug in ("res2net", "ghostnetx"):
+        with pytest.raises(PapertrailError, match="exists already"):
+            new(slug)

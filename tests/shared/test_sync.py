@@ -13,6 +13,7 @@ import yaml
 
 from shared import paper
 from shared import sync as syncing
+from shared.errors import PapertrailError
 from shared.files import ROOT
 from shared.sync import sync
 
@@ -23,7 +24,7 @@ mini:
   repeats: 1
   arms:
     base: {builder: vgg19, args: {width: 0.125}}
-    tuned-low: {of: pruned, recipe: {epochs: 1, batch_size: 64, optimiser: {name: sgd, lr: 0.01}}}
+    tuned-low: {of: pruned, recipe: {optimiser: {lr: 0.01}}}
     pruned: {of: base, prune: {by: scale, ratio: 0.4}}
     tuned: {of: pruned}
   recipe: {epochs: 1, batch_size: 64, optimiser: {name: sgd, lr: 0.1}}
@@ -76,6 +77,78 @@ def test_what_is_stale_is_told_written_and_then_fresh(repository: Path) -> None:
     assert sync() == ["dvc.yaml", f"{PAPER}/dvc.yaml"], "nothing in them is by hand"
 
 
+def test_checking_writes_nothing_at_all(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout may be read-only, and a cache of the import graph would lie where the command was typed."""
+    here = repository / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    before = sorted(repository.rglob("*"))
+    assert len(sync(check=True)) == 3
+    assert sorted(repository.rglob("*")) == before
+
+
+def test_line_ends_of_another_system_are_no_difference(repository: Path) -> None:
+    sync()
+    for path in (repository / "dvc.yaml", repository / PAPER / "dvc.yaml", repository / PAPER / "params.yaml"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert sync(check=True) == []
+
+
+BREAKS = {
+    "a recipe": (f"{PAPER}/params.yaml", "mini: {what: nothing}", r"network_slimming/params\.yaml: mini"),
+    "bytes": (f"{PAPER}/params.yaml", "\udcff", r"network_slimming/params\.yaml: not UTF-8"),
+    "a bibliography": (f"{PAPER}/paper.yaml", "[", r"network_slimming/paper\.yaml: not valid YAML"),
+    "another's bibliography": (f"{PAPER}/paper.yaml", None, r"paper\.yaml: slug: `ghostnet` is not the folder's name"),
+    "no notebook": (f"{PAPER}/figures.py", "", r"network_slimming/figures\.py: no such file"),
+    "a data set": ("", "", "broken/set.yaml: an error"),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_what_is_broken_is_named_and_everything_else_is_written(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    ghost = repository / "papers/ghostnet"
+    ghost.mkdir()
+    for name in ("paper.yaml", "figures.py", "params.yaml"):
+        shutil.copy(ROOT / "papers/ghostnet" / name, ghost / name)
+    written = sync()
+    before = {name: (repository / name).read_text() for name in written}
+    file, text, message = BREAKS[what]
+    if what == "a data set":
+        monkeypatch.setattr(syncing.datasets, "names", lambda: ["broken", "mnist5k"])
+        module = syncing.datasets.module
+        monkeypatch.setattr(syncing.datasets, "module", lambda name: broken_set() if name == "broken" else module(name))
+    elif what == "no notebook":
+        (repository / file).unlink()
+    else:
+        content = (ghost / "paper.yaml").read_text() if text is None else text
+        (repository / file).write_text(content, errors="surrogateescape")
+    (ghost / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.raises(PapertrailError, match=message):
+        sync()
+    assert {name: (repository / name).read_text() for name in written} == before
+
+
+def broken_set() -> str:
+    raise PapertrailError("broken/set.yaml: an error")
+
+
+def test_a_paper_alone_leaves_the_others(repository: Path) -> None:
+    files = sync()
+    (repository / "data/mnist5k/dvc.yaml").write_text("")
+    assert sync(paper="network_slimming", check=True) == []
+    (repository / PAPER / "dvc.yaml").write_text("")
+    assert sync(paper="ghostnet") == [] and sync(paper="network_slimming") == [f"{PAPER}/dvc.yaml"]
+    assert sync() == files[-1:]
+
+
+def test_conflict_marks_of_git_are_written_over(repository: Path) -> None:
+    sync()
+    (repository / "dvc.yaml").write_text("<<<<<<< ours\n=======\n>>>>>>> theirs\n")
+    assert sync() == ["dvc.yaml"] and sync() == []
+
+
 def test_every_arm_of_every_protocol_is_made_and_then_measured(repository: Path) -> None:
     sync()
     assert list(stages(repository)) == [
@@ -103,7 +176,7 @@ def test_a_stage_depends_on_the_keys_that_decide_it_and_on_what_it_reads(reposit
 
     data = {"mmcv.lock", "requirements.lock", "data/mnist5k/set.yaml", "data/mnist5k/verified.json"}
     assert keys("train-mini@base") == ["mini.data", "mini.repeats", "mini.arms.base", "mini.recipe"]
-    assert keys("continue-mini@tuned-low")[-2:] == ["mini.arms.tuned-low", "mini.arms.tuned-low.recipe"]
+    assert keys("continue-mini@tuned-low")[-2:] == ["mini.arms.tuned-low", "mini.recipe"]
     assert (
         keys("prune-mini@pruned") == keys("evaluate-mini@pruned") == ["mini.data", "mini.repeats", "mini.arms.pruned"]
     )

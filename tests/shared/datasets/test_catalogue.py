@@ -10,6 +10,7 @@ import yaml
 from shared import closure, datasets
 from shared.datasets import __main__ as stage
 from shared.datasets import catalogue
+from shared.datasets.augment import Augment
 from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT, read_json
 
@@ -79,7 +80,7 @@ def test_an_unknown_set_is_a_usage_error():
 
 def test_a_set_with_boxes_has_no_data_module():
     with pytest.raises(UsageError, match="digit_scenes: has boxes, which a detector is trained on"):
-        datasets.datamodule("digit_scenes", batch_size=8, augment=datasets.Augment(), seed=0)
+        datasets.datamodule("digit_scenes", batch_size=8, augment=Augment(), seed=0)
 
 
 # set.yaml
@@ -134,7 +135,8 @@ def test_a_set_is_read_by_its_own_module_alone():
     code = (
         "import sys\n"
         "from shared import datasets\n"
-        "module = datasets.datamodule('mnist5k', batch_size=8, augment=datasets.Augment(), seed=0)\n"
+        "from shared.datasets.augment import Augment\n"
+        "module = datasets.datamodule('mnist5k', batch_size=8, augment=Augment(), seed=0)\n"
         "module.setup()\n"
         "print('\\n'.join(sys.modules))"
     )

@@ -10,7 +10,7 @@ from PIL import Image
 from shared import datasets
 from shared.datasets import imagenet
 from shared.datasets.augment import Augment
-from shared.datasets.encoded import EncodedImages
+from shared.datasets.streamed import EncodedImages
 from shared.errors import DataError, UsageError
 from tests.shared.datasets.made import jpeg, write_folder
 

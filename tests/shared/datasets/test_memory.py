@@ -3,7 +3,9 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from shared.datasets import Augment, Split, datamodule, spec
+from shared.datasets import Split, datamodule, spec
+from shared.datasets.augment import Augment
+from shared.datasets.loader import EpochLoader
 from shared.datasets.memory import InMemory
 from shared.errors import DataError, UsageError
 
@@ -107,17 +109,12 @@ def test_settings_that_do_not_fit_the_set_are_refused():
         datamodule("mnist", batch_size=8, augment=Augment(), seed=0)
 
 
-def test_a_data_error_inside_a_worker_arrives_as_itself():
-    class Broken(InMemory):
-        def dataset(self, split, epoch):
-            return FailingRows()
-
-    data = Broken(SPEC, made_up, batch_size=8, augment=AUGMENT, seed=0)
-    data.setup()
-    with pytest.raises(DataError, match="picture 3"):
-        list(data.train_dataloader())
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_data_error_inside_a_worker_arrives_as_itself(workers):
+    with pytest.raises(DataError, match=r"^picture 3: cannot be decoded$"):
+        list(EpochLoader(FailingRows(), [torch.arange(4)], workers=workers))
 
 
 class FailingRows(torch.utils.data.Dataset):
     def __getitem__(self, index):
-        return DataError("picture 3: cannot be decoded")
+        raise DataError("picture 3: cannot be decoded")

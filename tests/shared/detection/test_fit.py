@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from shared.detection.boxes import DetectionSet, detection_set
 from shared.detection.fit import DetectionRun
 from shared.detection.predictions import predict
 from shared.detection.recipe import DetectionRecipe
-from shared.errors import PapertrailError
+from shared.errors import PapertrailError, UsageError
 from shared.files import ROOT
 from shared.training.protocol import Protocol, load_protocols
 from shared.training.run import finished, train_run
@@ -84,25 +85,38 @@ def test_evaluating_reads_the_weights_and_keeps_what_was_found(trained: Path) ->
     assert one.task.tell(metrics) == f"AP {metrics['ap']:.2f} %"
 
 
-def test_a_killed_run_ends_as_if_it_had_not_been(trained: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    class Killed(Exception):
-        pass
+@pytest.mark.parametrize(("last", "workers"), [(2, 0), (3, 0), (4, 0), (2, 1)])
+def test_a_kill_after_an_epoch_or_before_the_record_changes_no_bit(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int, workers: int
+) -> None:
+    """Files take their names in turn: the plan, what to go on from after each of two epochs, weights, record."""
+    plan, once, folder = protocol(), trained, tmp_path / "killed" / "seeds" / "0"
+    if workers:
+        plan = plan.model_copy(update={"trainer": plan.trainer.model_copy(update={"workers": workers})})
+        once = tmp_path / "once" / "seeds" / "0"
+        train_run(run(plan), once)
+    replace, written = os.replace, []
 
-    def kill(self: hooks.Progress, runner: Any, **_: Any) -> None:
-        whole(self, runner)
-        if runner.epoch == 0:
-            raise Killed
+    def counted(source: str, target: Path) -> None:
+        replace(source, target)
+        written.append(target)
+        if len(written) == last:
+            raise KeyboardInterrupt
 
-    whole = hooks.Progress.after_train_epoch
-    folder = tmp_path / "killed" / "seeds" / "0"
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(hooks.Progress, "after_train_epoch", kill)
-        train_run(run(protocol()), folder)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", counted)
+        train_run(run(plan), folder)
     assert (folder / "resume.ckpt").exists() and not (folder / "run.json").exists()
-    train_run(run(protocol()), folder)
-    assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
-    curves = [json.loads((path / "run.json").read_text())["curves"] for path in (folder, trained)]
+    train_run(run(plan), folder)
+    assert (folder / "weights.safetensors").read_bytes() == (once / "weights.safetensors").read_bytes()
+    curves = [json.loads((path / "run.json").read_text())["curves"] for path in (folder, once)]
     assert curves[0] == curves[1]
+
+
+def test_a_damaged_file_to_go_on_from_is_named(tmp_path: Path) -> None:
+    (tmp_path / "resume.ckpt").touch()
+    with pytest.raises(PapertrailError, match=r"resume\.ckpt: damaged \(File is not a zip file\); delete it"):
+        run(protocol()).fit(tmp_path)
 
 
 def test_the_learning_rate_follows_the_recipe(tmp_path: Path) -> None:
@@ -164,8 +178,13 @@ def test_vocs_layout_is_evaluated_as_voc() -> None:
 
 
 def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PapertrailError, match=r"recipe\.batch_size: 16 images make no batch of .* 12; lower it"):
-        run(protocol(batch_size=16)).fit(tmp_path)
+    with pytest.raises(UsageError, match=r"recipe\.batch_size: 16 of 12 training images; lower it"):
+        run(protocol(batch_size=16, group_shapes=True)).fit(tmp_path)
+
+
+def test_a_warm_up_longer_than_the_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"recipe\.schedule\.warmup_steps: 7 is not reached in a training of 6 steps"):
+        run(protocol(schedule={"name": "cosine", "warmup_steps": 7})).fit(tmp_path)
 
 
 @pytest.mark.parametrize(

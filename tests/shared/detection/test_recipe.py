@@ -27,6 +27,26 @@ def test_one_way_to_scale() -> None:
         read_recipe("ghostnet", RECIPE | {"scales": [[64, 64]], "zoom": [0.5, 2]})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"zoom": [2, 0.5]}, r"`zoom` must be \[low, high\]"),
+        ({"batch_size": 0}, "batch_size: expected a number above 0, found 0"),
+        ({"label_smoothing": 0.1}, "label_smoothing: unknown key"),
+        ({"augment": {"mixup": 0.2}}, "augment: unknown key"),
+        ({"schedule": {"name": "multistep", "milestones": [1]}}, r"schedule\.milestones: \(1,\) is not reached in a"),
+    ],
+)
+def test_an_impossible_recipe_is_refused_by_key(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(PapertrailError, match=rf"papers/ghostnet: recipe: .*{message}"):
+        read_recipe("ghostnet", RECIPE | change)
+
+
+def test_a_detector_learns_from_boxes() -> None:
+    with pytest.raises(ValueError, match="data: mnist5k is a set without boxes, and no data for the task `detection`"):
+        Protocol.model_validate(protocol({}) | {"data": "mnist5k"})
+
+
 def test_a_recipe_comes_back_from_json_with_its_method() -> None:
     recipe = read_recipe("adder_detection", RECIPE | {"method": {"name": "adder", "eta": 0.5}})
     assert read_recipe("adder_detection", recipe.model_dump(mode="json")) == recipe

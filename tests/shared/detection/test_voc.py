@@ -51,6 +51,15 @@ def test_a_missing_list_is_named(tmp_path):
         voc.read([tmp_path / "ImageSets" / "Main" / "test.txt"], CLASSES, REMEDY)
 
 
+def test_a_list_may_begin_with_a_mark_of_the_byte_order_and_is_text(tmp_path):
+    file = write_voc(tmp_path, a=voc_xml("a", CAT))
+    file.write_bytes(b"\xef\xbb\xbfa\r\n")
+    assert [image.id for image in voc.read([file], CLASSES, REMEDY)] == ["a"]
+    file.write_bytes(b"\xff\xfea\x00")
+    with pytest.raises(DataError, match=r"train\.txt: is no text in UTF-8 .*; get it again"):
+        voc.read([file], CLASSES, REMEDY)
+
+
 def test_a_missing_annotation_is_named(tmp_path):
     file = write_voc(tmp_path, a=voc_xml("a", CAT))
     (tmp_path / "Annotations" / "a.xml").unlink()
@@ -58,7 +67,9 @@ def test_a_missing_annotation_is_named(tmp_path):
         voc.read([file], CLASSES, REMEDY)
 
 
-@pytest.mark.parametrize("text", ["", "<annotation><size>", "none"])
+@pytest.mark.parametrize(
+    "text", ["", "<annotation><size>", "none", "<?xml version='1.0' encoding='none'?><a/>", "\x00"]
+)
 def test_a_truncated_annotation_is_named(tmp_path, text):
     with pytest.raises(DataError, match=r"a\.xml: truncated or no XML .*; get it again"):
         read(tmp_path, a=text)
@@ -74,6 +85,9 @@ def test_a_truncated_annotation_is_named(tmp_path, text):
         (voc_object("dog", 1, 9, 5, 2), r"the box .* has no area"),
         (voc_object("dog", 1, 1, "many", 5), "`bndbox/xmax` is 'many', not a number"),
         (voc_object("dog", 1, 1, "inf", 5), r"the box .* is not finite"),
+        (voc_object("dog", 1, "nan", 5, 5), r"the box .* is not finite"),
+        (voc_object("dog", 1, 1, "", 5), "`bndbox/xmax` is '', not a number"),
+        ("<object><bndbox/></object>", "its class '' is not one of the 2 known"),
         ("<object><name>dog</name></object>", "`bndbox/xmin` is None, not a number"),
     ],
 )
@@ -85,6 +99,32 @@ def test_what_is_wrong_with_an_object_is_named(tmp_path, item, message):
 def test_a_record_without_a_size_is_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.xml: `size/width` is None, not a number"):
         read(tmp_path, a=voc_xml("a", CAT, size=""))
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ("nan", "is nan, not a whole number of pixels"),
+        ("inf", "is inf, not a whole number of pixels"),
+        ("0", "is 0, not a whole number of pixels"),
+        ("-40", "is -40, not a whole number of pixels"),
+        ("40.5", "is 40.5, not a whole number of pixels"),
+        ("wide", "is 'wide', not a number"),
+        ("", "is '', not a number"),
+    ],
+)
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_a_size_that_is_none_is_named(tmp_path, side, value, message):
+    size = {"width": "40", "height": "30"} | {side: value}
+    tags = "".join(f"<{name}>{text}</{name}>" for name, text in size.items())
+    with pytest.raises(DataError, match=rf"a\.xml: `size/{side}` {message}; get it again"):
+        read(tmp_path, a=voc_xml("a", CAT, size=tags))
+
+
+def test_a_record_without_a_name_is_about_its_own_image(tmp_path):
+    for xml in (voc_xml("a", CAT, file=" "), voc_xml("a", CAT).replace("<filename>a.jpg</filename>", "")):
+        (image,) = read(tmp_path, a=xml)
+        assert image.file == tmp_path / "JPEGImages" / "a.jpg"
 
 
 def test_a_record_of_another_image_is_named(tmp_path):

@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from shared.detection.annotations import Annotated
+from shared.errors import DataError
 from shared.figures.boxes import show_detections
 from shared.figures.plots import BLUE, ORANGE
 
@@ -57,5 +58,5 @@ def test_a_detection_bears_its_name_and_score_on_the_image(image: Annotated) -> 
 
 def test_an_image_that_is_not_there_is_an_error(image: Annotated) -> None:
     image.file.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataError, match=f"^{image.file}: cannot be decoded .*No such file"):
         show_detections(Figure().subplots(), image, [], NAMES)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import torch
+from torch import nn
+
+from shared.errors import exit_status
 from shared.training.fit import ClassificationRun
 from shared.training.protocol import Protocol
 from shared.training.run import train_run
@@ -36,7 +40,16 @@ def run(protocol: Protocol) -> ClassificationRun:
     return ClassificationRun("ghostnet", "tiny", protocol, "ghost", 0)
 
 
+class Linear(ClassificationRun):
+    """A network without batch statistics, so that a gradient is the mean over whatever the batch is."""
+
+    def build(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
+
+
 if __name__ == "__main__":
     devices, batch = (int(word) for word in [*sys.argv[2:], *("1", "100")[len(sys.argv) - 2 :]])
     strategy = "ddp" if devices > 1 else "auto"
-    train_run(run(tiny(batch_size=batch, trainer={"devices": devices, "strategy": strategy})), Path(sys.argv[1]))
+    one = run(tiny(batch_size=batch, trainer={"devices": devices, "strategy": strategy}))
+    sys.exit(exit_status(lambda: train_run(one, Path(sys.argv[1]))))

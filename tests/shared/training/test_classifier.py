@@ -16,10 +16,9 @@ from shared.errors import UsageError
 from shared.training import classifier as module
 from shared.training.classification import ClassificationRecipe, Distil
 from shared.training.classifier import Classifier, load_teacher, softened
-from shared.training.fit import ClassificationRun
 from shared.training.method import Method
 
-from .protocols import tiny
+from .protocols import Linear, tiny
 
 PLAIN: dict[str, Any] = {
     "optimiser": {"name": "sgd", "lr": 1.0},
@@ -29,14 +28,6 @@ PLAIN: dict[str, Any] = {
     "ema_decay": None,
     "epochs": None,
 }
-
-
-class Linear(ClassificationRun):
-    """A network without batch statistics, so that a gradient is the mean over whatever the batch is."""
-
-    def build(self) -> nn.Module:
-        torch.manual_seed(self.seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
 
 
 def weights(folder: Path, **recipe: Any) -> Tensor:

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import pytest
 from pydantic import ValidationError
 
+from shared.datasets.augment import Augment
 from shared.errors import PapertrailError, UsageError
 from shared.schema import validated
 from shared.training import tasks
 from shared.training.classification import TASK, ClassificationRecipe
 from shared.training.plan import starts
 from shared.training.protocol import Protocol, input_shape
-from shared.training.recipe import Recipe, completed
+from shared.training.recipe import Recipe, Schedule, completed
 from shared.training.tasks import task, task_of
 
 from .protocols import tiny
@@ -72,6 +73,22 @@ def test_what_the_task_would_ignore_is_named(change: dict[str, Any], named: str)
     with pytest.raises(PapertrailError) as caught:
         validated(Protocol, stated(**change), "mini")
     assert named in str(caught.value)
+
+
+def test_an_arm_states_what_of_its_recipe_is_other_than_the_protocols() -> None:
+    recipe = {
+        "epochs": 160, "batch_size": 64, "optimiser": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+        "schedule": {"name": "step", "every": 30}, "augment": {"flip": True},
+    }  # fmt: skip
+    own = {"epochs": 40, "optimiser": {"lr": 0.01}, "schedule": {"name": "constant"}, "augment": {"pad_crop": 4}}
+    arms = {"one": {"builder": "x"}, "two": {"builder": "x", "recipe": own}}
+    protocol = Protocol.model_validate(stated(arms=arms, recipe=recipe))
+    two = protocol.recipe_of("two")
+    assert protocol.recipe_of("one") == protocol.recipe
+    assert (two.epochs, two.batch_size, two.optimiser.lr, two.optimiser.momentum) == (40, 64, 0.01, 0.9)
+    assert two.schedule == Schedule(), "it has a name of its own, and so nothing of the other"
+    assert two.augment == Augment(flip=True, pad_crop=4)
+    assert Protocol.model_validate(protocol.model_dump()) == protocol
 
 
 def test_a_budget_of_macs_needs_epochs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,19 +10,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from filelock import FileLock
+from pydantic import PrivateAttr
 from safetensors.torch import load_file
+from torch import nn
 
 from shared.errors import PapertrailError, UsageError
 from shared.files import read_json, sha256_file, write_json
 from shared.training import run as runs
+from shared.training.__main__ import main
 from shared.training.arms import fast_check
 from shared.training.classifier import DivergedError
+from shared.training.method import Method
 from shared.training.run import finished, is_finished, train_run
 
-from .protocols import run, tiny
+from .protocols import Linear, run, tiny
 
 DRIVER = [sys.executable, "-m", "tests.shared.training.protocols"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -73,29 +80,147 @@ def test_killed_in_mid_epoch_and_resumed_it_ends_bit_equal(uninterrupted: Path, 
     assert ours["curves"] == theirs["curves"]
 
 
-def test_killed_after_the_last_epoch_it_keeps_the_averaged_weights(
+class Remembering(Method):
+    """Pulls the weights towards where they were, which it remembers from step to step, and halves them in the end."""
+
+    name: str = "remembering"
+    _before: list[torch.Tensor] = PrivateAttr(default_factory=list)
+
+    def attach(self, network: nn.Module) -> None:
+        self._before = [parameter.detach().clone() for parameter in network.parameters()]
+
+    @torch.no_grad()
+    def after_step(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        for parameter, before in zip(network.parameters(), self._before, strict=True):
+            before.lerp_(parameter, 0.1)
+            parameter.lerp_(before, 0.1)
+
+    @torch.no_grad()
+    def finish(self, network: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
+        for parameter in network.parameters():
+            parameter /= 2
+        return network, {"halved": True}
+
+    def state(self) -> dict[str, Any]:
+        return {"before": self._before}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._before = state["before"]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"epochs": 2, "ema_decay": 0.9, "method": Remembering()},
+        {"epochs": None, "steps": 11, "ema_decay": 0.9},
+        {"epochs": 2, "accumulate": 3, "ema_decay": None, "method": Remembering()},
+    ],
+    ids=["averaged", "ended within an epoch", "accumulated"],
+)
+def test_a_kill_between_any_two_writes_changes_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: dict[str, Any]
+) -> None:
+    """The disk is all that a killed run leaves, and it changes when a file that is whole takes its name."""
+    one, whole = Linear("ghostnet", "tiny", tiny(batch_size=500, **recipe), "ghost", 0), tmp_path / "seeds" / "0"
+    written: list[str] = []
+    replace = os.replace
+
+    def counted(source: str, target: Path) -> None:
+        replace(source, target)
+        written.append(target.name)
+        if len(written) == last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("shared.closure.digest", lambda starts: "of the code")
+    monkeypatch.setattr(os, "replace", counted)
+    last = 0
+    train_run(one, whole)
+    names = [*written]
+    assert names == ["plan.json", "resume.ckpt", "resume.ckpt", "weights.safetensors", "run.json"]
+    for last in range(1, len(names) + 1):
+        folder = tmp_path / f"killed after {last}" / "seeds" / "0"
+        written.clear()
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train_run(one, folder)
+        last = 0
+        train_run(one, folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "run.json", "weights.safetensors"]
+        assert (folder / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+        ours, theirs = (
+            {key: value for key, value in read_json(place / "run.json").items() if key != "seconds"}
+            for place in (folder, whole)
+        )
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", "truncated", "flipped"])
+def test_a_damaged_file_to_go_on_from_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str
+) -> None:
+    one, folder = Linear("ghostnet", "tiny", tiny(batch_size=500, epochs=1), "ghost", 0), tmp_path / "seeds" / "0"
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(runs, "_write_result", lambda *_: 1 / 0)
+        train_run(one, folder)
+    resume = folder / "resume.ckpt"
+    whole = resume.read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "truncated": whole[:middle],
+        "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+    }
+    resume.write_bytes(content if isinstance(content, bytes) else damaged[content])
+    with pytest.raises(
+        PapertrailError, match=r"seeds/0/resume\.ckpt: damaged \(.*\); delete it, and the run begins anew"
+    ):
+        train_run(one, folder)
+    resume.unlink()
+    assert train_run(one, folder)
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_what_was_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once, again = tmp_path / "once" / "seeds" / "0", tmp_path / "again" / "seeds" / "0"
-    short = run(tiny(epochs=1))
-    train_run(short, once)
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "_write_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            train_run(short, again)
-    assert (again / "resume.ckpt").exists()
-    train_run(short, again)
-    assert sha256_file(again / "weights.safetensors") == sha256_file(once / "weights.safetensors")
+    one, folder = Linear("ghostnet", "tiny", tiny(batch_size=500, epochs=2), "ghost", 0), tmp_path / "seeds" / "0"
+    fsync, room = os.fsync, [2]
+
+    def full(descriptor: int) -> None:
+        room[0] -= 1
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(PapertrailError, match=r"resume\.ckpt: cannot be written \(No space"),
+    ):
+        patch.setattr(os, "fsync", full)
+        train_run(one, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "resume.ckpt"]
+    assert train_run(one, folder)
 
 
-def test_a_termination_signal_ends_the_process_as_killed(tmp_path: Path) -> None:
+def test_what_others_leave_in_a_runs_folder_stays_and_half_files_go(tmp_path: Path) -> None:
+    one, folder = Linear("ghostnet", "tiny", tiny(batch_size=500, epochs=1), "ghost", 0), tmp_path / "seeds" / "0"
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    for name in (".DS_Store", "notes.txt", ".resume.ckpt.k2j4", "resume.ckpt", "plan.json"):
+        (folder / name).write_text("{}")
+    train_run(one, folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".DS_Store", ".ipynb_checkpoints", "notes.txt", "plan.json", "run.json", "weights.safetensors",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_as_killed(tmp_path: Path, ending: signal.Signals) -> None:
     folder = tmp_path / "seeds" / "0"
-    process = subprocess.Popen([*DRIVER, str(folder)], env=ENVIRONMENT)
+    process = subprocess.Popen([*DRIVER, str(folder)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "resume.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.terminate()
-    assert process.wait() == 128 + signal.SIGTERM and not (folder / "run.json").exists()
+    process.send_signal(ending)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 128 + ending and "Traceback" not in told
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "resume.ckpt"]
 
 
 def test_two_processes_share_a_run(uninterrupted: Path, tmp_path: Path) -> None:
@@ -172,19 +297,49 @@ def test_steps_give_the_length_too(tmp_path: Path) -> None:
     assert record["curves"][1]["test_loss"] != record["curves"][0]["test_loss"], "the last five steps are evaluated too"
 
 
-def test_an_unknown_protocol_arm_or_paper_ends_with_usage_status() -> None:
-    command = [sys.executable, "-m", "shared.training", "train", "papers/network_slimming", "mini", "no-such-arm"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 2 and "no arm `no-such-arm`" in ended.stderr and "Traceback" not in ended.stderr
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train papers/network_slimming mini no-such-arm", "no arm `no-such-arm`"),
+        (
+            "train papers/network_slimming mini pruned-40",
+            "`train`: papertrail prune network_slimming mini pruned-40",
+        ),
+        (
+            "papers/adder_detection mini adder",
+            "train, prune, evaluate; papertrail train adder_detection mini adder",
+        ),
+        ("train papers/adder_detection mini", "arguments are required: arm; see papertrail train --help"),
+        ("evaluate papers/ghostnet mini vgg16 --fast", "unrecognized arguments: --fast; see papertrail train --help"),
+        ("train papers/ghostnet mini vgg16 --seed one", "--seed: invalid int value: 'one'"),
+        ("train papers/ghostnet mini vgg16 --seed 4294967296", "--seed 4294967296: seeds go from 0 to 4294967295"),
+        ("evaluate papers/adder_detection mini adder --seed -1", "--seed -1: seeds go from 0 to 4294967295"),
+        ("", "the following arguments are required: action"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_what_is_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, message: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["python -m shared.training", *words.split()])
+    assert main() == 2
+    told = capsys.readouterr().err
+    assert message in told and told.startswith("papertrail: ") and told.count("\n") == 1
 
 
-def test_an_arm_to_prune_is_not_trained() -> None:
-    command = [sys.executable, "-m", "shared.training", "train", "papers/network_slimming", "mini", "pruned-40"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert (
-        ended.returncode == 2
-        and "`pruned-40` is not for `train`: papertrail prune network_slimming mini pruned-40" in ended.stderr
-    )
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"accelerator": "gpu"}, "trainer: No supported gpu backend found!"),
+        (
+            {"accelerator": "auto", "precision": "16-mixed"},
+            r"trainer\.precision: 16-mixed needs a GPU, and none",
+        ),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_hardware_that_is_not_here_is_named(tmp_path: Path, trainer: dict[str, Any], message: str) -> None:
+    with pytest.raises(PapertrailError, match=message):
+        run(tiny(trainer=trainer)).fit(tmp_path)
 
 
 def test_fast_runs_two_steps_and_writes_nothing() -> None:
