@@ -20,6 +20,7 @@ EXPECTED = {
     "int": "a whole number",
     "float": "a number",
     "finite": "a finite number",
+    "number": "a number",
     "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of at least {ge:g}",
     "less_than": "a number below {lt:g}",
@@ -129,4 +130,5 @@ def _words(faults: list[Any]) -> str:
         expected = [str(kind).format(**fault.get("ctx", {})) for kind, fault in zip(kinds, faults, strict=True)]
         return f"expected {' or '.join(dict.fromkeys(expected))}, found {found}"
     message = fault["msg"].removeprefix("Value error, ")
-    return message if isinstance(fault["input"], dict | list) else f"{message} (found {found})"
+    clear = isinstance(fault["input"], dict | list) or str(fault["input"]) in message
+    return message if clear else f"{message} (found {found})"

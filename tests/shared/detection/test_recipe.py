@@ -31,9 +31,9 @@ def test_one_way_to_scale() -> None:
     ("change", "message"),
     [
         ({"zoom": [2, 0.5]}, r"`zoom` must be \[low, high\]"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"label_smoothing": 0.1}, "label_smoothing"),
-        ({"augment": {"mixup": 0.2}}, "augment"),
+        ({"batch_size": 0}, "batch_size: expected a number above 0, found 0"),
+        ({"label_smoothing": 0.1}, "label_smoothing: unknown key"),
+        ({"augment": {"mixup": 0.2}}, "augment: unknown key"),
         ({"schedule": {"name": "multistep", "milestones": [1]}}, r"schedule\.milestones: \(1,\) is not reached in a"),
     ],
 )
