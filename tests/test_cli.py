@@ -71,8 +71,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_what_only_tells_loads_nothing_that_trains() -> None:
-    telling = ["cite ghostnet", "cite ghostnet/ghost-vgg16-s2-small-0", "data"]
-    reading = [f"data {name} --look" for name in datasets.names()] + ["data mnist5k"]
+    telling = ["cite ghostnet", "cite ghostnet/ghost-vgg16-s2-small-0"]
+    reading = ["data", *(f"data {name} --look" for name in datasets.names()), "data mnist5k"]
     program = (
         "import sys; from shared import cli\n"
         f"for commands, heavy in (({telling}, {HEAVY}), ({reading}, {TRAINING})):\n"
