@@ -135,7 +135,7 @@ def test_an_edit_of_mini_changes_its_own_lines_and_no_other_protocol(slug: str, 
     old, new = (path.read_text(encoding="utf-8").splitlines() for path in (stated, copy))
     different = [number for number, pair in enumerate(zip(old, new, strict=True)) if len({*pair}) > 1]
     start = old.index("mini:")
-    assert start < min(different) and max(different) < old.index("", start) and len(edited) > 10
+    assert start < min(different) and max(different) < [*old, ""].index("", start) and len(edited) > 10
     for name in read_yaml(stated).keys() - {"mini"}:
         assert load_protocol(copy, name) == load_protocol(stated, name)
 
