@@ -15,6 +15,7 @@ from shared.sync import sync
 
 TEMPLATE = Path(__file__).parent / "template"
 LONGEST = 40
+DEVICES = re.compile("con|prn|aux|nul|(?:com|lpt)[0-9]")  # no folder's name on Windows
 PLACEHOLDER = re.compile(r"<<[^<>]+>>")
 
 
@@ -48,6 +49,8 @@ def _check(slug: str) -> None:
         )
     if keyword.iskeyword(slug) or keyword.issoftkeyword(slug):
         raise UsageError(f"`{slug}` cannot name a Python package: it is a word of the language; choose another slug")
+    if DEVICES.fullmatch(slug):
+        raise UsageError(f"`{slug}` cannot name a folder on Windows; choose another slug")
     if slug in sys.stdlib_module_names or (ROOT / slug).exists() or importlib.util.find_spec(slug):
         raise UsageError(f"`{slug}` is a Python package already; choose another slug")
     for folder in (ROOT / "papers").iterdir():

@@ -86,6 +86,20 @@ def test_what_only_tells_loads_nothing_that_trains() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_wrong_words_to_a_run_are_told_before_anything_that_trains_is_loaded() -> None:
+    wrong = ["train ghostnet mni vgg16", "evaluate ghostnet mini vgg17", "train ghostnet mini vgg16 --seed -1"]
+    program = (
+        "import sys; from shared import cli\n"
+        f"for words in {wrong}:\n"
+        "    sys.argv = ['papertrail', *words.split()]\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as ended: assert ended.code == 2, words\n"
+        f"    assert [name for name in {TRAINING} if name in sys.modules] == [], words\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
     status, out, _ = papertrail(command, "--help")

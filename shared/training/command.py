@@ -47,18 +47,19 @@ def perform(
     # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
     # PyTorch reads it when it is imported: what brings PyTorch comes after it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from shared.training import arms
     from shared.training.protocol import SEEDS, protocol_with
 
-    quiet()
     if seed is not None and not 0 <= seed < SEEDS:
         raise UsageError(f"--seed {seed}: seeds go from 0 to {SEEDS - 1}")
-    if action == "evaluate":
-        return arms.evaluate_arm(paper, protocol, arm, seed=seed, runs=runs)
     wanted = protocol_with(paper, protocol, arm).action(arm)
-    if wanted != action:
+    if action not in ("evaluate", wanted):
         command = f"papertrail {wanted} {paper} {protocol} {arm}"
         raise UsageError(f"`{arm}` is not for `{action}`: {command}")
+    from shared.training import arms  # late: it brings Lightning, and a misspelt name is told before
+
+    quiet()
+    if action == "evaluate":
+        return arms.evaluate_arm(paper, protocol, arm, seed=seed, runs=runs)
     if fast:
         arms.fast_check(paper, protocol, arm)
     else:

@@ -87,6 +87,13 @@ def test_a_slug_that_is_no_package_name_is_refused(repository: Path, slug: str) 
     assert list((repository / "papers").iterdir()) == []
 
 
+@pytest.mark.parametrize("slug", ["con", "nul", "com1"])
+def test_a_slug_that_names_a_device_on_windows_is_refused(repository: Path, slug: str) -> None:
+    with pytest.raises(UsageError, match=f"`{slug}` cannot name a folder on Windows"):
+        new(slug)
+    assert list((repository / "papers").iterdir()) == []
+
+
 @pytest.mark.parametrize("slug", ["json", "sys", "test", "shared", "papers", "notebooks", "torch", "ruamel"])
 def test_a_slug_that_is_a_package_or_a_folder_already_is_refused(repository: Path, slug: str) -> None:
     with pytest.raises(UsageError, match=f"`{slug}` is a Python package already"):
