@@ -44,7 +44,8 @@ def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: 
     if upstream is None:
         raise UsageError(f"papers/{slug}: no upstream.py, which would say how published names map onto ours")
     digest, renamed = sha256_file(source), upstream.rename(_read(source))
-    network = build(slug, model, args, classes)
+    given = {name: value for name, value in args.items() if name != "in_channels"}
+    network = build(slug, model, given, classes, args.get("in_channels", 3))
     fill(network, renamed, source)
     state = network.state_dict()
     save_weights(out, state)
