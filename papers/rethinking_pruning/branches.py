@@ -41,27 +41,22 @@ def open_branches(network: nn.Module, ratio: float | None = None) -> dict[str, b
     return stays
 
 
-def closed(network: nn.Module, stays: dict[str, bool]) -> nn.Module:
-    """A copy in which the gates of the branches that do not stay are 0."""
+def folded(network: nn.Module, stays: dict[str, bool]) -> nn.Module:
+    """A copy whose gates are 1 for the branches that stay, and 0 for the others.
+
+    What a gate was becomes part of the scale and shift of the branch's last norm: the same function.
+    """
     twin = copy.deepcopy(network)
     for name, block in gated_blocks(twin).items():
-        if not stays[name]:
-            nn.init.zeros_(block.gate)
+        last = [layer for layer in block.modules() if isinstance(layer, _BatchNorm)][-1]
+        with torch.no_grad():
+            for parameter in (last.weight, last.bias):
+                parameter.mul_(block.gate)
+            block.gate.fill_(stays[name])
     return twin
 
 
 def without_branches(network: nn.Module, stays: dict[str, bool]) -> dict[str, Tensor]:
-    """The state dict of the network without gates and without the branches that do not stay; it is left as it is.
-
-    The gate of a branch that stays becomes part of the scale and shift of the branch's last norm: the same function.
-    """
-    state: dict[str, Any] = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    for name, block in gated_blocks(network).items():
-        gate = state.pop(f"{name}.gate")
-        if stays[name]:
-            last = [part for part, layer in block.named_modules() if isinstance(layer, _BatchNorm)][-1]
-            state[f"{name}.{last}.weight"] *= gate
-            state[f"{name}.{last}.bias"] *= gate
-        else:
-            state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{name}.")}
-    return state
+    """What of the state dict of a network with folded gates is left without them and the branches that do not stay."""
+    gone = tuple(f"{name}.gate" if stays[name] else f"{name}." for name in gated_blocks(network))
+    return {key: tensor for key, tensor in network.state_dict().items() if not key.startswith(gone)}

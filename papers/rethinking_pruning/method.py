@@ -12,7 +12,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor, nn
 
-from papers.rethinking_pruning.branches import closed, gated_blocks, open_branches, without_branches
+from papers.rethinking_pruning.branches import folded, gated_blocks, open_branches, without_branches
 from shared.errors import PapertrailError
 from shared.training.method import Method
 from shared.training.pruning import Decision, PaperPrune, Pruned
@@ -120,8 +120,12 @@ class ByGate(PaperPrune):
         assert not isinstance(self.ratio, dict)
         stays = open_branches(network, self.ratio)
         branches = "-".join("1" if one else "0" for one in stays.values())
-        args = {"gates": False, "branches": branches}
-        return lambda onto: Pruned(args, without_branches(onto, stays), closed(onto, stays))
+
+        def take(onto: nn.Module) -> Pruned:
+            whole = folded(onto, stays)
+            return Pruned({"gates": False, "branches": branches}, without_branches(whole, stays), whole)
+
+        return take
 
 
 class ByReconstruction(PaperPrune):

@@ -27,7 +27,8 @@ class Pruned:
     Attributes:
         args: what the builder's arguments become: the widths, when channels went, or whatever a paper's rule changes.
         state: the weights, of those widths.
-        whole: a network of the old size with the same function, in which all that went is 0; comparing uses it up.
+        whole: a network of the old size with the same function, whose modules give the same, save for what went and is
+            0 in it; comparing uses it up.
         floored: prunable layers that would have lost every channel; one is left.
     """
 

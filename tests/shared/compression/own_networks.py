@@ -201,6 +201,10 @@ def gram(x: Tensor) -> Tensor:
     return tokens(x) @ tokens(x).transpose(1, 2)
 
 
+def with_maximum(x: Tensor) -> Tensor:
+    return torch.cat([x, x.amax(1, keepdim=True)], 1)
+
+
 def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention over places."""
     found = functional.scaled_dot_product_attention(*map(tokens, (q, k, v)))
@@ -322,7 +326,7 @@ MOVED = {
     ),
     "tokens": Case(last(lambda w: nn.Linear(w, 4)), head(tokens)),
     "places read": Case(last(lambda _: nn.Linear(SIDE, 4, bias=False)), lambda m, x: m.head(m.act(x)).sum(1)),
-    "places read with a bias": Case(last(lambda _: nn.Linear(SIDE, 4)), lambda m, x: m.head(m.act(x)).sum(1), "head: "),
+    "places read with a bias": Case(last(lambda _: nn.Linear(SIDE, 4)), lambda m, x: m.head(m.act(x)).sum(1), "Own: "),
 }
 MIXED = {
     "mean": Case(one(lambda _: 1), head(lambda y: y.mean(1, keepdim=True)), "head: .*mean"),
@@ -332,6 +336,12 @@ MIXED = {
         one(lambda _: 1, conv=lambda w: nn.Conv2d(3, 8 * w, 1), norm=lambda w: nn.BatchNorm2d(8 * w)),
         bare(lambda y: y.amax(1, keepdim=True)),
         "head: .*amax",
+    ),
+    "amax that what follows hides": Case(
+        one(lambda w: w + 1, tail=lambda _: nn.BatchNorm2d(4), end=conv(4, 3)),
+        lambda m, x: m.end((m.tail(m.head(with_maximum(m.bare(x)))) - 5).relu()),
+        "head: .*amax",
+        drop=(7,),
     ),
     "amin": Case(one(lambda _: 1), head(lambda y: y.amin(1, keepdim=True)), "head: .*amin"),
     "variance": Case(one(lambda _: 1), head(lambda y: y.var(1, keepdim=True)), "head: .*var"),
@@ -481,7 +491,7 @@ SHARED = {
         excited,
         "its channels are those of conv and up together",
     ),
-    "efficient channel attention": Case(one(slide=lambda _: nn.Conv1d(1, 1, 3, padding=1)), efficient, "slide: .*mean"),
+    "efficient channel attention": Case(one(slide=lambda _: nn.Conv1d(1, 1, 3, padding=1)), efficient, "head: .*mul"),
     "around the norm": Case(one(), around, "head reads conv without it"),
     "output": Case(one(), lambda m, x: m.act(x), "its channels are the network's output"),
     "one of two outputs": Case(one(), with_features, "its channels are the network's output"),
