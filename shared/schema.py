@@ -20,7 +20,6 @@ EXPECTED = {
     "int": "a whole number",
     "float": "a number",
     "finite": "a finite number",
-    "number": "a number",
     "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of at least {ge:g}",
     "less_than": "a number below {lt:g}",

@@ -49,6 +49,7 @@ def sync(*, paper: str | None = None, check: bool = False) -> list[str]:
     """
     wanted, faults = {"dvc.yaml": ""}, []
     jobs: dict[str, Any] = {}
+    others = []
     for slug in papers():
         if paper in (None, slug):
             try:
@@ -58,8 +59,9 @@ def sync(*, paper: str | None = None, check: bool = False) -> list[str]:
                 continue
             except PapertrailError as error:
                 faults.append(str(error))
-        jobs |= _main_job_found(slug)
-    wanted["dvc.yaml"] = _text(ROOT_HEAD, {"stages": jobs})
+        others.append(slug)
+    jobs |= _main_jobs_found(others)
+    wanted["dvc.yaml"] = _text(ROOT_HEAD, {"stages": dict(sorted(jobs.items()))})
     for name in datasets.names() if paper is None else ():
         try:
             wanted[f"data/{name}/dvc.yaml"] = _text(HEAD, {"stages": {"data": _data(name)}})
@@ -78,11 +80,11 @@ def _found(path: Path) -> str | None:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
 
-def _main_job_found(slug: str) -> dict[str, Any]:
-    """The main job of a paper as the root's dvc.yaml has it."""
-    path, name = ROOT / "dvc.yaml", f"papers/{slug}"
-    stages = read_yaml(path)["stages"] if path.exists() else {}
-    return {name: stages[name]} if name in stages else {}
+def _main_jobs_found(slugs: list[str]) -> dict[str, Any]:
+    """The main jobs of papers as the root's dvc.yaml has them."""
+    path = ROOT / "dvc.yaml"
+    stages = read_yaml(path)["stages"] if slugs and path.exists() else {}
+    return {name: stages[name] for name in map("papers/{}".format, slugs) if name in stages}
 
 
 def _main_job(slug: str) -> dict[str, Any]:

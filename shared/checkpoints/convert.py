@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.builders import build
+from shared.builders import COLOUR_CHANNELS, build
 from shared.code import code_of
 from shared.errors import PapertrailError, UsageError
 from shared.files import require_writable, sha256_file
@@ -44,8 +44,10 @@ def convert(slug: str, source: Path, model: str, args: dict[str, Any], classes: 
     if upstream is None:
         raise UsageError(f"papers/{slug}: no upstream.py, which would say how published names map onto ours")
     digest, renamed = sha256_file(source), upstream.rename(_read(source))
-    given = {name: value for name, value in args.items() if name != "in_channels"}
-    network = build(slug, model, given, classes, args.get("in_channels", 3))
+    # No data set says here how many channels the images have, as it does for every other network that is built.
+    given = dict(args)
+    channels = given.pop("in_channels", COLOUR_CHANNELS)
+    network = build(slug, model, given, classes, channels)
     fill(network, renamed, source)
     state = network.state_dict()
     save_weights(out, state)

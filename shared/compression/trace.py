@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -99,25 +99,25 @@ class Trace:
 
     def readers(self, nodes: Iterable[Node], stop: Iterable[Node] = ()) -> Iterator[Node]:
         """What reads the channels of `nodes`, up to and with the layers that mix them, but not past `stop`."""
-        todo, seen = [follower for node in nodes for follower in self._followers[node]], set(stop)
-        while todo:
-            node = todo.pop()
-            if node not in seen:
-                seen.add(node)
-                yield node
-                if not mixes(self.layer(node)):
-                    todo += self._followers[node]
+        followers = [follower for node in nodes for follower in self._followers[node]]
+        return self._unmixed(followers, self._followers.__getitem__, stop)
 
     def makers(self, nodes: Iterable[Node]) -> Iterator[Node]:
         """What the tensors of `nodes` were made by, themselves and back to the layers that mix channels."""
-        todo, seen = list(nodes), set()
+        return self._unmixed(nodes, self.before)
+
+    def _unmixed(
+        self, nodes: Iterable[Node], beyond: Callable[[Node], list[Node]], stop: Iterable[Node] = ()
+    ) -> Iterator[Node]:
+        """`nodes`, and what is `beyond` each of them, up to and with the layers that mix channels."""
+        todo, seen = list(nodes), set(stop)
         while todo:
             node = todo.pop()
             if node not in seen:
                 seen.add(node)
                 yield node
                 if not mixes(self.layer(node)):
-                    todo += self.before(node)
+                    todo += beyond(node)
 
     def stranger(self, node: Node, channels: int) -> str | None:
         """The layer of no known kind, or the parameter outside of one, that a node stands for and that has channels."""

@@ -6,13 +6,16 @@ and environment included, and of the verdicts.json that it wrote.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from shared.errors import NotInstalled
-from shared.files import ROOT, read_json, read_yaml
+from shared.files import ROOT, read_json, read_text
 from shared.ledger.entry import Entry
+from shared.plain_yaml import parse_yaml
 
 
 def verdicts(slug: str) -> list[Entry]:
@@ -39,11 +42,18 @@ def changed(slug: str) -> list[str]:
     The runs of a machine and the notebook are left out: they decide nothing.
     """
     lock = ROOT / "dvc.lock"
-    stage = (read_yaml(lock)["stages"] if lock.exists() else {}).get(f"papers/{slug}")
+    stage = (_stages(read_text(lock)) if lock.exists() else {}).get(f"papers/{slug}")
     if stage is None:
         return [lock.name]
     deciding = [one for one in stage["deps"] if not one["path"].startswith(("notebooks/", f"papers/{slug}/runs/"))]
     return [one["path"] for one in [*deciding, *stage["outs"]] if _md5(ROOT / one["path"]) != one["md5"]]
+
+
+@functools.lru_cache(maxsize=1)
+def _stages(lock: str) -> dict[str, Any]:
+    """The stages of a dvc.lock, which every paper asks for."""
+    stages: dict[str, Any] = parse_yaml(lock, "dvc.lock")["stages"]
+    return stages
 
 
 def _md5(path: Path) -> str | None:

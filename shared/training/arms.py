@@ -60,9 +60,8 @@ def train_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs:
     if seed is not None or rank():
         return
     for found in (folder / "seeds").iterdir():
-        if (
-            found.is_dir() and found.name.isdecimal() and int(found.name) not in seeds
-        ):  # what else lies there is not ours
+        # What else lies there is not ours.
+        if found.is_dir() and found.name.isdecimal() and int(found.name) not in seeds:
             _remove(found)
     _write_curves(folder, seeds)
 
