@@ -29,9 +29,9 @@ FLOAT = re.compile(  # as ruamel.yaml has it
 # To one a word, to the other true or false; or a number in octal, of base 60, or with its digits in groups.
 WORD = re.compile("^(?:yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$")
 NUMBER = re.compile(
-    r"""^[-+]?(?: 0o?[0-9_]+
+    r"""^(?!_)[-+]?(?: 0o?[0-9_]+
                 | [0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
-                | (?=[^_]*[0-9_]_)(?:0b[01_]+|0x[0-9a-fA-F_]+|[0-9_]*\.?[0-9_]+(?:[eE][-+]?[0-9]+)?) )$""",
+                | (?=[^_]*_)(?:0b[01_]+|0x[0-9a-fA-F_]+|[0-9_]*\.?[0-9_]+(?:[eE][-+]?[0-9]+)?) )$""",
     re.VERBOSE,
 )
 

@@ -39,7 +39,7 @@ def test_what_is_stated_twice_or_has_two_readings_is_refused(text: str, message:
 
 
 @pytest.mark.parametrize(
-    "text", ["08", "-017", "0o10", "+0o7", "1:30", "1:30.5", "0x1_0", "1_0.5", "1_0e5", "yes", "ON"]
+    "text", ["08", "-017", "0o10", "+0o7", "1:30", "1:30.5", "0x1_0", "1_0.5", "1_0e5", "-_", "-_1", "yes", "ON"]
 )
 def test_a_scalar_with_two_readings_is_a_word_in_quotes_alone(text: str) -> None:
     with pytest.raises(PapertrailError, match="differently"):
@@ -57,7 +57,8 @@ def same(text: str) -> Any:
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1e-4", 1e-4), ("1E5", 1e5), ("1.0e5", 1e5), ("+.5", 0.5), ("5.", 5.0), ("-0", 0), ("0.10", 0.1), ("0x1F", 31),
-     ("y", "y"), ("1.2.3", "1.2.3"), ("1_a", "1_a"), ("a_1", "a_1"), ("true", True), ("~", None), ("", None)],
+     ("y", "y"), ("1.2.3", "1.2.3"), ("1_a", "1_a"), ("_1", "_1"), ("a_1", "a_1"), ("true", True), ("~", None),
+     ("", None)],
 )  # fmt: skip
 def test_a_scalar_is_what_it_is_to_dvc(text: str, value: object) -> None:
     assert same(text) == value
