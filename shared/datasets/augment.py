@@ -91,9 +91,14 @@ class Augment(Strict):
     normalisation, cutout, random erasing, then mixup or cutmix. `mixup` and `cutmix` are the parameters of their Beta
     distributions, `mixup_probability` and `cutmix_probability` say how often a batch is mixed in this way: always where
     one is asked for, and half of the time each where both are, unless the probabilities are stated.
+
+    `padding` is what stands around an image before the crop: zeros, or its own pixels mirrored at its edge.
+    `normalisation` takes the mean and the deviation of the data set ("dataset"), only divides by 255 ("unit"), or
+    whitens ("zca", see whiten.py), which comes before everything else.
     """
 
     pad_crop: int = Field(0, ge=0)
+    padding: Literal["zeros", "reflect"] = "zeros"
     flip: bool = False
     cutout: int = Field(0, ge=0)
     randaugment: RandAugmentSpec | None = None
@@ -105,7 +110,15 @@ class Augment(Strict):
     random_resized_crop: ResizedCropSpec | None = None
     color_jitter: ColorJitterSpec | None = None
     eval: EvalSpec | None = None
-    normalisation: Literal["dataset"] = "dataset"
+    normalisation: Literal["dataset", "unit", "zca"] = "dataset"
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Augment:
+        if self.padding != "zeros" and not self.pad_crop:
+            raise ValueError("`padding` belongs to a `pad_crop` above 0")
+        if self.normalisation == "zca" and (self.color_jitter or self.randaugment):
+            raise ValueError("`color_jitter` and `randaugment` need colours, which `normalisation: zca` does not leave")
+        return self
 
     @model_validator(mode="after")
     def _probabilities_add_up(self) -> Augment:
@@ -138,10 +151,13 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     return (images - centre).div_(torch.tensor(std, device=images.device).view(shape))
 
 
-def pad_crop_flip(images: Tensor, index: Tensor, *, pad: int, flip: bool, seed: int, epoch: int) -> Tensor:
-    """Pad with zeros by `pad` pixels, crop back at a random place, and mirror a random half of the images.
+def pad_crop_flip(
+    images: Tensor, index: Tensor, *, pad: int, flip: bool, seed: int, epoch: int, reflect: bool = False
+) -> Tensor:
+    """Pad by `pad` pixels, crop back at a random place, and mirror a random half of the images.
 
-    Takes and returns (N, C, H, W) of any dtype. Each of the (2 pad + 1)**2 places is equally likely.
+    The padding is zeros, or with `reflect` the pixels next to the edge, mirrored at it. Takes and returns (N, C, H, W)
+    of any dtype. Each of the (2 pad + 1)**2 places is equally likely.
     """
     count, channels, height, width = images.shape
     rows = torch.arange(height, device=images.device).expand(count, height)
@@ -152,11 +168,19 @@ def pad_crop_flip(images: Tensor, index: Tensor, *, pad: int, flip: bool, seed: 
     if pad:
         offsets = (rng.uniform(seed, epoch, index, 2, rng.CROP) * (2 * pad + 1)).to(torch.int64)
         rows, columns = rows + offsets[:, :1], columns + offsets[:, 1:]
-        images = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+        if reflect:
+            rows, columns = _reflected(rows - pad, height), _reflected(columns - pad, width)
+        else:
+            images = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     # The source position of every output pixel, as one index into an image's plane: a single gather moves all pixels.
     place = (rows * images.shape[3]).unsqueeze(2) + columns.unsqueeze(1)
     place = place.view(count, 1, height * width).expand(-1, channels, -1)
     return images.flatten(2).gather(2, place).view(count, channels, height, width)
+
+
+def _reflected(place: Tensor, length: int) -> Tensor:
+    """Positions up to `length` - 1 beyond the ends of 0..length - 1, mirrored at the first and the last of them."""
+    return length - 1 - (length - 1 - place.abs()).abs()
 
 
 def cutout(images: Tensor, index: Tensor, *, size: int, seed: int, epoch: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared.datasets import augment as ops
+from shared.datasets import whiten
 from shared.datasets.augment import Augment
 from shared.datasets.loader import EpochLoader
 from shared.datasets.order import test_batches, training_batches
@@ -53,6 +54,9 @@ class ImageDataModule(pl.LightningDataModule):
         self.workers = workers
         self.limit = limit
         self.data: dict[str, Any] = {}
+        self._whitening: whiten.Whitening | None = None
+        if augment.padding == "reflect" and augment.pad_crop >= min(spec.shape[1:]):
+            raise UsageError(f"{spec.name}: an image of {spec.shape[1:]} pixels has no {augment.pad_crop} to reflect")
         if augment.randaugment and spec.shape[0] != 3:
             raise UsageError(f"{spec.name}: randaugment needs colour images; leave it out of the recipe")
 
@@ -107,20 +111,24 @@ class ImageDataModule(pl.LightningDataModule):
     def transform(self, batch: Batch, *, training: bool, epoch: int = 0) -> tuple[Tensor, Tensor]:
         """The float32 images and the targets of a batch, as the network sees them."""
         images, labels, index = batch
-        recipe = self.augment
-        if not training:
-            return ops.normalise(ops.to_unit(images), self.spec.mean, self.spec.std), labels
-        where = {"seed": self.seed, "epoch": epoch}
-        if recipe.pad_crop or recipe.flip:
-            images = ops.pad_crop_flip(images, index, pad=recipe.pad_crop, flip=recipe.flip, **where)
-        images = ops.to_unit(images)
-        if recipe.color_jitter:
+        recipe, where = self.augment, {"seed": self.seed, "epoch": epoch}
+        if recipe.normalisation == "zca":
+            images = self._whiten(images)
+        if training and (recipe.pad_crop or recipe.flip):
+            reflect = recipe.padding == "reflect"
+            images = ops.pad_crop_flip(images, index, pad=recipe.pad_crop, flip=recipe.flip, reflect=reflect, **where)
+        if recipe.normalisation != "zca":
+            images = ops.to_unit(images)
+        if training and recipe.color_jitter:
             images = ops.color_jitter(images, index, jitter=recipe.color_jitter, **where)
-        if recipe.randaugment:
+        if training and recipe.randaugment:
             from shared.datasets.mixing import rand_augment
 
             images = rand_augment(images, index, recipe.randaugment, **where)
-        images = ops.normalise(images, self.spec.mean, self.spec.std)
+        if recipe.normalisation == "dataset":
+            images = ops.normalise(images, self.spec.mean, self.spec.std)
+        if not training:
+            return images, labels
         if recipe.cutout:
             images = ops.cutout(images, index, size=recipe.cutout, **where)
         if recipe.erase:
@@ -130,6 +138,14 @@ class ImageDataModule(pl.LightningDataModule):
 
             return mix(images, labels, index, recipe, self.spec.classes, **where)
         return images, labels
+
+    def _whiten(self, images: Tensor) -> Tensor:
+        """Whitened by the whole training split, whatever `limit` says; fitted when the first batch asks for it."""
+        if self._whitening is None:
+            train = self.data["train"] if "train" in self.data else self.open("train")
+            self._whitening = whiten.fit(train.images)
+        self._whitening = self._whitening.to(images.device)
+        return self._whitening.apply(images)
 
     def _place(self) -> tuple[int, int, int]:
         """(epoch, rank, number of processes); (0, 0, 1) outside a trainer."""

@@ -21,6 +21,8 @@ class EncodedImages(ImageDataModule):
         self._images = images
         if not spec.fixed and not (self.augment.random_resized_crop and self.augment.eval):
             raise UsageError(f"{spec.name}: its images differ in size: the recipe needs random_resized_crop and eval")
+        if self.augment.normalisation == "zca":
+            raise UsageError(f"{spec.name}: `normalisation: zca` is for sets that are held in memory")
 
     def open(self, split: SplitName) -> Images:
         """The split's encoded images."""

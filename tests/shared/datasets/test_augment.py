@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -14,14 +15,17 @@ def some_images(count: int = 24, channels: int = 3, height: int = 9, width: int 
     return torch.randint(1, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator)
 
 
-def crop_and_flip_by_loop(images, index, pad, flip, seed, epoch):
-    """The obvious way: one image at a time, on a larger canvas of zeros."""
+def crop_and_flip_by_loop(images, index, pad, flip, seed, epoch, reflect=False):
+    """The obvious way: one image at a time, on a larger canvas of zeros, or of the image mirrored at its edges."""
     height, width = images.shape[2:]
     result = []
     for image, number in zip(images, index, strict=True):
         down, right = (rng.uniform(seed, epoch, number[None], 2, rng.CROP)[0] * (2 * pad + 1)).long().tolist()
         canvas = torch.zeros(images.shape[1], height + 2 * pad, width + 2 * pad, dtype=images.dtype)
         canvas[:, pad : pad + height, pad : pad + width] = image
+        if reflect:
+            around = ((0, 0), (pad, pad), (pad, pad))
+            canvas = torch.from_numpy(np.pad(image.numpy(), around, mode="reflect"))
         view = canvas[:, down : down + height, right : right + width]
         if flip and rng.uniform(seed, epoch, number[None], 1, rng.FLIP)[0, 0] < 0.5:
             view = view.flip(2)
@@ -32,10 +36,11 @@ def crop_and_flip_by_loop(images, index, pad, flip, seed, epoch):
 @pytest.mark.parametrize("pad", [0, 1, 4])
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pad_crop_flip_equals_the_loop(pad, flip, channels):
+@pytest.mark.parametrize("reflect", [False, True])
+def test_pad_crop_flip_equals_the_loop(pad, flip, channels, reflect):
     images, index = some_images(channels=channels), torch.arange(100, 124)
-    ours = ops.pad_crop_flip(images, index, pad=pad, flip=flip, seed=3, epoch=2)
-    assert torch.equal(ours, crop_and_flip_by_loop(images, index, pad, flip, 3, 2))
+    ours = ops.pad_crop_flip(images, index, pad=pad, flip=flip, seed=3, epoch=2, reflect=reflect)
+    assert torch.equal(ours, crop_and_flip_by_loop(images, index, pad, flip, 3, 2, reflect))
 
 
 def test_every_offset_is_used_and_half_of_the_images_are_mirrored():
@@ -114,10 +119,23 @@ def test_colour_jitter_of_saturation_keeps_the_grey_value():
         ({"randaugment": {"n": 2, "m": 31}}, "randaugment.m"),
         ({"random_resized_crop": {"size": 224, "scale": [0.5, 0.1]}}, "random_resized_crop"),
         ({"random_resized_crop": {"size": 224, "ratio": [0, 1]}}, "random_resized_crop"),
+        ({"normalisation": "none"}, "normalisation"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(values, key):
     with pytest.raises(PapertrailError, match=f"augment: {key}: "):
+        validated(Augment, values, "augment")
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"padding": "reflect"}, "`padding` belongs to a `pad_crop` above 0"),
+        ({"normalisation": "zca", "color_jitter": {"contrast": 0.1}}, "`normalisation: zca` does not leave"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(values, named):
+    with pytest.raises(PapertrailError, match=named):
         validated(Augment, values, "augment")
 
 

@@ -84,6 +84,30 @@ def test_training_is_augmented_and_evaluation_is_only_normalised(tmp_path):
     assert not torch.equal(first, second)
 
 
+def transformed(split: str, *, training: bool = False, **recipe) -> torch.Tensor:
+    """All images of a split as the network sees them."""
+    data, count = module(augment=Augment.model_validate(recipe)), SPEC.counts[split]
+    batch = (made_up(split).images, torch.zeros(count, dtype=torch.int64), torch.arange(count))
+    return data.transform(batch, training=training)[0]
+
+
+def test_unit_normalisation_divides_by_255_and_does_no_more():
+    for training in (False, True):
+        assert torch.equal(
+            transformed("train", training=training, normalisation="unit"), made_up("train").images.float() / 255
+        )
+
+
+def test_whitening_is_fitted_on_the_training_split_and_comes_before_the_crop():
+    from shared.datasets import whiten
+
+    fitted = whiten.fit(made_up("train").images)
+    for split in ("train", "test"):
+        assert torch.equal(transformed(split, normalisation="zca"), fitted.apply(made_up(split).images))
+    cropped = transformed("train", training=True, normalisation="zca", pad_crop=2)
+    assert set(cropped.unique().tolist()) <= {0.0, *fitted.apply(made_up("train").images).unique().tolist()}
+
+
 def test_an_epoch_visits_each_sample_once_and_drops_a_last_batch_of_one():
     data = module(batch_size=7)
     data.setup()
@@ -105,6 +129,8 @@ def test_settings_that_do_not_fit_the_set_are_refused():
         module(augment=Augment.model_validate({"random_resized_crop": {"size": 8}}))
     with pytest.raises(UsageError, match="colour"):
         module(augment=Augment.model_validate({"randaugment": {"n": 1, "m": 5}}))
+    with pytest.raises(UsageError, match=r"\(8, 8\) pixels has no 8 to reflect"):
+        module(augment=Augment(pad_crop=8, padding="reflect"))
     with pytest.raises(UsageError, match="did you mean"):
         datamodule("mnist", batch_size=8, augment=Augment(), seed=0)
 
