@@ -87,13 +87,17 @@ class ResNet(nn.Module):
         conv: makes the convolutions of the blocks and of their shortcuts; the 7x7 stem stays plain.
         attention: makes a module for the end of each residual branch, before the addition.
         width: factor on every channel count.
+        stem: channels of the stem; those of the first stage when it is not given.
+        base_width: channels inside the bottlenecks of the first stage at a width of 1, the other stages in proportion;
+            what a block gives is as wide as before (Zagoruyko and Komodakis 2016: 128).
         widths: output channels of the convolutions of each block but its last, joined by hyphens; the full ones when
             empty.
         classes: number of classes.
         in_channels: of the images.
 
     Raises:
-        ValueError: there is no network of that depth, or the widths do not fit its blocks.
+        ValueError: there is no network of that depth, its blocks are no bottlenecks and have a base width, or the
+            widths do not fit its blocks.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class ResNet(nn.Module):
         *,
         attention: Attention | None = None,
         width: float = 1.0,
+        stem: int | None = None,
+        base_width: int = STAGE_WIDTHS[0],
         widths: str = "",
         classes: int = 1000,
         in_channels: int = 3,
@@ -111,12 +117,15 @@ class ResNet(nn.Module):
         if depth not in BLOCKS:
             raise ValueError(f"the depth must be one of {', '.join(map(str, BLOCKS))}, not {depth}")
         bottleneck = depth not in BASIC_DEPTHS
+        if base_width != STAGE_WIDTHS[0] and not bottleneck:
+            raise ValueError(f"a base width belongs to bottlenecks; ResNet-{depth} has none")
         per_block = 2 if bottleneck else 1
         full = [int(channels * width) for channels in STAGE_WIDTHS]
         counts = [count * per_block for count in BLOCKS[depth]]
-        every = [channels for channels, count in zip(full, counts, strict=True) for _ in range(count)]
+        between = [channels * base_width // STAGE_WIDTHS[0] for channels in full]
+        every = [channels for channels, count in zip(between, counts, strict=True) for _ in range(count)]
         inner = iter(parse_widths(widths, every))
-        channels = full[0]
+        channels = full[0] if stem is None else stem
         self.stem = conv_bn(in_channels, channels, 7, 2, act=nn.ReLU)
         self.stem_pool = nn.MaxPool2d(3, 2, 1)
         stages = []

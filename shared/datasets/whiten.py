@@ -1,7 +1,7 @@
 """ZCA whitening behind a global contrast normalisation: images whose pixels are all but uncorrelated.
 
-As the CIFAR images were prepared for Maxout networks (Goodfellow et al. 2013) with the library pylearn2, whose two
-constants these are; the same images went into networks in network and wide residual networks.
+As the CIFAR images were prepared for Maxout networks (Goodfellow et al. 2013) with the library pylearn2; the two
+constants are recalled, not read. The same images went into networks in network and wide residual networks.
 """
 
 from __future__ import annotations
