@@ -1,0 +1,105 @@
+"""Published weights find their places, and keep their accuracy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from papers.wide_resnet import upstream
+from papers.wide_resnet.model import wrn, wrn50_bottleneck
+from shared import datasets
+from shared.checkpoints.convert import convert
+from shared.datasets.find import data_root
+from shared.errors import DataError, PapertrailError
+from shared.files import read_json
+from shared.weights.storage import fill, load_weights
+from tests.statistics import with_statistics
+
+# As published with the weights.
+ACCURACY = {16: 91.75, 28: 92.89}
+
+
+def theirs(ours: torch.nn.Module, group: str, classifier: str) -> dict[str, torch.Tensor]:
+    """Weights of ours under published names, found by the order in which both networks hold their layers."""
+    layers = ["bn1", "conv1", "bn2", "conv2", "convShortcut"]
+    state = {}
+    for name, tensor in ours.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        if layer.startswith("groups."):
+            _, number, place, *inside = layer.split(".")
+            known = ["act.0", "body.0", "body.1", "body.3", "shortcut"].index(".".join(inside))
+            layer = f"{group}{int(number) + 1}.layer.{place}.{layers[known]}"
+        else:
+            layer = {"stem": "conv1", "act.0": "bn1", "classifier": classifier}[layer]
+        state[f"{layer}.{kind}"] = tensor
+    return state
+
+
+@pytest.mark.parametrize(("group", "classifier"), [("layer", "linear"), ("block", "fc")])
+@pytest.mark.parametrize("width", [1, 2])
+def test_every_published_name_finds_its_own_place(group: str, classifier: str, width: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ours = with_statistics(wrn(16, width))
+    state = {f"module.{name}": tensor for name, tensor in theirs(ours, group, classifier).items()}
+    torch.save({"model_state_dict": state, "epoch": 1}, tmp_path / "theirs.pth")
+    convert(
+        "wide_resnet", tmp_path / "theirs.pth", "wrn", {"depth": 16, "width": width}, 10, tmp_path / "a.safetensors"
+    )
+    other = wrn(16, width).eval()
+    fill(other, load_weights(tmp_path / "a.safetensors", None), tmp_path)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(other(images), ours(images))
+    with pytest.raises(PapertrailError, match="shape"):
+        convert(
+            "wide_resnet", tmp_path / "theirs.pth", "wrn", {"depth": 16, "width": 4}, 10, tmp_path / "b.safetensors"
+        )
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_timms_names_are_known(timm: Any) -> None:
+    reference = timm.create_model("wide_resnet50_2")
+    assert list(upstream.rename(reference.state_dict())) == list(wrn50_bottleneck().state_dict())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "layer4.layer.0.conv1.weight", "layer1.layer.0.conv3.weight", "layer1.0.conv1.weight", "conv2.weight", "conv1",
+        "layer1.layer.0.bn1",
+    ],
+)  # fmt: skip
+def test_a_strange_name_is_named(name: str) -> None:
+    with pytest.raises(PapertrailError, match=re.escape(f"`{name}` is no name of a published wide ResNet")):
+        upstream.rename({name: torch.zeros(1)})
+    large = {"layer4.0.conv1.weight": torch.zeros(1)}
+    with pytest.raises(PapertrailError, match=r"layer1\.0\.conv4\.weight"):
+        upstream.rename(large | {"layer1.0.conv4.weight": torch.zeros(1)})
+
+
+def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="missing"):
+        upstream.published(16, tmp_path)
+    (tmp_path / upstream.FILES[16][0]).write_bytes(b"no weights")
+    with pytest.raises(DataError, match="sha256"):
+        upstream.published(16, tmp_path)
+
+
+def test_the_record_is_of_the_pinned_files_and_as_published() -> None:
+    record = read_json(upstream.OUT)
+    assert record == {
+        f"WRN-{depth}-1": {"sha256": sha256, "top1": ACCURACY[depth]} for depth, (_, sha256) in upstream.FILES.items()
+    }
+
+
+@pytest.mark.parametrize("depth", [16, pytest.param(28, marks=pytest.mark.slow)])
+def test_published_weights_keep_their_accuracy(depth: int) -> None:
+    root = data_root()
+    if root is None or not (root / "weights" / upstream.FILES[depth][0]).is_file():
+        pytest.skip("the published weights are not here")
+    if not datasets.describe("cifar10")["found"]:
+        pytest.skip("CIFAR-10 is not here")
+    assert upstream.accuracy(upstream.published(depth, root / "weights")) == ACCURACY[depth]
