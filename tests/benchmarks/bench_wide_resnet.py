@@ -1,4 +1,4 @@
-"""Wide networks against thin and deep ones, forward and backward: figure 4 of Wide Residual Networks, on this machine."""
+"""Wide networks against thin, deep ones, forward and backward: figure 4 of Wide Residual Networks, on this machine."""
 
 from __future__ import annotations
 

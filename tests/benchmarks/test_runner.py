@@ -88,7 +88,7 @@ def check(ratios: list[Ratio]) -> None:
         assert ratio.macs_ratio is None or ratio.macs_ratio > 1  # the other networks cost more
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"core"}))
+@pytest.mark.parametrize("name", sorted({*NAMES, "wide_resnet"} - {"core"}))
 def test_benchmark_runs_at_a_tiny_size(name: str) -> None:
     check(measure(runner.load(name).contests(tiny=True)))
 
