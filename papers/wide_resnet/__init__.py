@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from papers.wide_resnet.model import wrn, wrn18_imagenet, wrn34_imagenet, wrn50_bottleneck, wrn_block, wrn_deepening
-from shared.baselines.preact_resnet import PreactResNet
+from shared.baselines.preact_resnet import ImageNetPreactResNet, PreactResNet
 from shared.baselines.resnet import ResNet
 from shared.baselines.resnet_cifar import CifarResNet
 
@@ -31,6 +31,7 @@ _LARGE: dict[str, Callable[..., nn.Module]] = {
     "wrn50_bottleneck": wrn50_bottleneck,
     # What table 8 compares with.
     **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in (50, 101, 152)},
+    "preact_resnet200": ImageNetPreactResNet,
 }
 MODELS = _SMALL | _LARGE
 

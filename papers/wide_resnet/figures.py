@@ -113,6 +113,9 @@ note(tables.markdown_table(["", "blocks a group", "parameters", "MACs"], rows))
 report.exhibit("Table 4")
 
 
+SIZES = (0.5, 1, 2, 5, 10, 20, 50)  # millions, on axes of sizes
+
+
 def cells(place: str) -> dict[tuple[str, str], Entry]:
     """The claims of a table by row and column."""
     return {(entry.row, entry.quantity): entry for entry in report.of(place)}
@@ -136,6 +139,8 @@ def grid(axes: Axes, data: str) -> None:
     axes.set(title=data, xlabel="parameters, millions (counted here)", xscale="log")
     plots.accuracy_against_cost(axes, points, joined=tuple({point.family for point in points}), legend="lower right")
     axes.yaxis.set_major_formatter(lambda value, _: f"{-value:g}")
+    axes.set_xticks(SIZES, [f"{size:g}" for size in SIZES])
+    axes.minorticks_off()
 
 
 _, panels = plt.subplots(1, 2, figsize=(11, 4.2))
@@ -198,6 +203,8 @@ panels[1].set(
     ylabel="top-1, % (mean ± one standard deviation)",
 )
 plots.accuracy_against_cost(panels[0], rivals(), joined=("wide",))
+panels[0].set_xticks(SIZES[2:], [f"{size:g}" for size in SIZES[2:]])
+panels[0].minorticks_off()
 plots.accuracy_against_cost(panels[1], runs_of("small"), legend="best")
 plots.save_png(picture, report.folder / "accuracy_vs_parameters.png")
 plt.show()

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from shared.layers.conv import conv_bn
 from shared.layers.select import ChannelSelect
 from shared.layers.widths import parse_widths
 
 WIDTHS = (16, 32, 64)  # of the 3x3 convolutions, stage by stage
+IMAGENET_WIDTHS, IMAGENET_BLOCKS = (64, 128, 256, 512), (3, 24, 36, 3)
 EXPANSION = 4
 
 
@@ -94,3 +96,35 @@ class PreactResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, in_channels, H, W)."""
         return self.classifier(self.pool(self.head(self.blocks(self.stem(images)))).flatten(1))
+
+
+class ImageNetPreactResNet(nn.Module):
+    """ResNet-200 of the same paper (its table 5), for large images: (N, in_channels, H, W) to logits (N, classes).
+
+    A stem as in other ResNets for ImageNet, whose norm and ReLU stand in front of the pooling, then four stages of
+    3, 24, 36 and 3 bottlenecks. Weights start as PyTorch's layers draw them.
+
+    Args:
+        classes: number of classes.
+        in_channels: of the images.
+    """
+
+    def __init__(self, *, classes: int = 1000, in_channels: int = 3) -> None:
+        super().__init__()
+        self.stem = conv_bn(in_channels, IMAGENET_WIDTHS[0], 7, 2, act=nn.ReLU)
+        self.stem_pool = nn.MaxPool2d(3, 2, 1)
+        self.blocks = nn.Sequential()
+        channels = IMAGENET_WIDTHS[0]
+        for stage, (between, count) in enumerate(zip(IMAGENET_WIDTHS, IMAGENET_BLOCKS, strict=True)):
+            for number in range(count):
+                stride, out_channels = 2 if stage and number == 0 else 1, EXPANSION * between
+                self.blocks.append(PreactBottleneck(channels, (channels, between, between), out_channels, stride))
+                channels = out_channels
+        self.head = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, in_channels, H, W)."""
+        x = self.stem_pool(self.stem(images))
+        return self.classifier(self.pool(self.head(self.blocks(x))).flatten(1))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shared.baselines.preact_resnet import PreactResNet
+from shared.baselines.preact_resnet import ImageNetPreactResNet, PreactResNet
 from tests.statistics import with_statistics
 
 
-def by_hand(state: dict[str, Tensor], images: Tensor, blocks: int) -> Tensor:
-    """x + F(x) of every block, F(x) = W3 a(W2 a(W1 a(x))) and a = ReLU of the normalised channels that are read."""
+def by_hand(state: dict[str, Tensor], images: Tensor, blocks: tuple[int, ...], *, large: bool = False) -> Tensor:
+    """x + F(x) of every block, F(x) = W3 a(W2 a(W1 a(x))) and a = ReLU of the normalised channels that are read.
+
+    `blocks` are those of each stage; the first block of each but the first strides.
+    """
+    starts = {sum(blocks[:stage]) for stage in range(1, len(blocks))}
 
     def act(x: Tensor, norm: str, select: str | None = None) -> Tensor:
         if select is not None:
@@ -22,16 +28,20 @@ def by_hand(state: dict[str, Tensor], images: Tensor, blocks: int) -> Tensor:
         normed = (x - mean[:, None, None]) / torch.sqrt(var[:, None, None] + 1e-5)
         return (normed * scale[:, None, None] + shift[:, None, None]).clamp(min=0)
 
-    x = functional.conv2d(images, state["stem.weight"], padding=1)
-    for number in range(3 * blocks):
-        name, stride = f"blocks.{number}", 2 if number in (blocks, 2 * blocks) else 1
+    if large:
+        x = functional.conv2d(images, state["stem.0.weight"], stride=2, padding=3)
+        x = functional.max_pool2d(act(x, "stem.1"), 3, 2, 1)
+    else:
+        x = functional.conv2d(images, state["stem.weight"], padding=1)
+    for number in range(sum(blocks)):
+        name, stride = f"blocks.{number}", 2 if number in starts else 1
         y = functional.conv2d(act(x, f"{name}.body.1", f"{name}.body.0"), state[f"{name}.body.3.weight"])
         y = functional.conv2d(act(y, f"{name}.body.4"), state[f"{name}.body.6.weight"], stride=stride, padding=1)
         y = functional.conv2d(act(y, f"{name}.body.7"), state[f"{name}.body.9.weight"])
         if f"{name}.shortcut.weight" in state:
             x = functional.conv2d(x, state[f"{name}.shortcut.weight"], stride=stride)
         x = x + y
-    features = act(x, "head.1", "head.0").mean((2, 3))
+    features = (act(x, "head.0") if large else act(x, "head.1", "head.0")).mean((2, 3))
     return functional.linear(features, state["classifier.weight"], state["classifier.bias"])
 
 
@@ -46,9 +56,21 @@ def test_the_network_is_its_formulas(pruned: bool) -> None:
         state[name].copy_(torch.randperm(layer.channels)[: len(state[name])].sort().values)
     images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     with torch.inference_mode():
-        expected = by_hand(state, images, blocks=2)
+        expected = by_hand(state, images, (2, 2, 2))
         assert expected.std() > 1e-2
         torch.testing.assert_close(network(images), expected)
+
+
+def test_resnet_200_is_its_formulas() -> None:
+    torch.manual_seed(0)
+    network = with_statistics(ImageNetPreactResNet(classes=5))
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = by_hand(network.state_dict(), images, (3, 24, 36, 3), large=True)
+        assert expected.std() > 1e-2
+        torch.testing.assert_close(network(images), expected, atol=1e-3, rtol=1e-3)
+    convolutions = [name for name in network.state_dict() if re.fullmatch(r".*body\.[369]\.weight|stem.0.weight", name)]
+    assert len(convolutions) == 199  # and the classifier
 
 
 @pytest.mark.parametrize(("depth", "expected"), [(164, 1703258), (110, 1146842)])
