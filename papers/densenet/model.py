@@ -13,7 +13,7 @@ The networks for small images can be pruned at the input of every layer: each ch
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
@@ -275,7 +275,12 @@ def densenet_imagenet(
         memory_efficient: see `Features`.
         classes: number of classes.
         in_channels: of the images.
+
+    Raises:
+        ValueError: another depth, or a growth below 1.
     """
+    if depth not in IMAGENET_LAYERS:
+        raise ValueError(f"depth must be one of {', '.join(map(str, IMAGENET_LAYERS))}, not {depth}")
     network = DenseNet(
         IMAGENET_LAYERS[depth],
         growth=growth,
