@@ -113,6 +113,15 @@ def test_computing_again_changes_no_output_no_gradient_and_no_statistic() -> Non
     assert {norm.momentum for norm in again.modules() if isinstance(norm, nn.BatchNorm2d)} == {0.1}
 
 
+def test_timm_counts_a_batch_twice_where_it_computes_again(timm: Any) -> None:
+    """What the text says of it; ours, above, does not."""
+    from timm.models.densenet import DenseNet as Theirs
+
+    network = Theirs(growth_rate=4, block_config=(2,), num_classes=3, memory_efficient=True).train()
+    network(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert int(network.features.denseblock1.denselayer2.norm1.num_batches_tracked) == 2
+
+
 def test_a_block_writes_k_channels_a_layer_and_a_transition_keeps_theta_of_them() -> None:
     network: Any = densenet(22, 7, bottleneck=True, compression=0.5)
     layers = [layer for layer in network.features if isinstance(layer, DenseLayer)]
