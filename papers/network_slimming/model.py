@@ -15,12 +15,13 @@ import math
 
 from torch import Tensor, nn
 
-from shared.baselines.densenet import DenseNet
+from papers.densenet.model import DenseNet, layers_of
 from shared.baselines.preact_resnet import PreactResNet
 from shared.baselines.vgg import VGG
 from shared.baselines.vgg_imagenet import ImageNetVGG
 from shared.layers.widths import parse_widths
 
+GROWTH = 12  # of DenseNet
 MNIST_HIDDEN = (500, 300)
 MNIST_PIXELS = 28 * 28
 
@@ -85,11 +86,18 @@ def vgg19(width: float = 1.0, widths: str = "", classes: int = 10, in_channels: 
 def densenet(
     depth: int, stem: int = 16, width: float = 1.0, widths: str = "", classes: int = 10, in_channels: int = 3
 ) -> nn.Module:
-    """DenseNet with growth 12 (section 4.2: DenseNet-40); errors as shared.baselines.densenet.DenseNet.
+    """DenseNet with growth 12 (section 4.2: DenseNet-40); errors as `layers_of` and `DenseNet` of papers.densenet.
 
     The printed sizes are those of 16 channels in the `stem`; the released PyTorch code has 24.
     """
-    network = DenseNet(depth, stem=stem, width=width, widths=widths, classes=classes, in_channels=in_channels)
+    network = DenseNet(
+        layers_of(depth),
+        growth=int(GROWTH * width),
+        stem=int(stem * width),
+        widths=widths,
+        classes=classes,
+        in_channels=in_channels,
+    )
     return initialise(network)
 
 

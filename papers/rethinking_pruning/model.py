@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from torch import nn
 
-from papers.network_slimming.model import initialise
+from papers.densenet.model import DenseNet, layers_of
+from papers.network_slimming.model import GROWTH, initialise
 from shared.baselines import resnet, resnet_cifar
-from shared.baselines.densenet import DenseNet
 from shared.baselines.preact_resnet import PreactResNet
 from shared.baselines.resnet import ResNet
 from shared.baselines.resnet_cifar import CifarResNet
@@ -110,7 +110,16 @@ def preact_resnet110(width: float = 1.0, widths: str = "", classes: int = 10, in
 
 def densenet_bc100(width: float = 1.0, widths: str = "", classes: int = 10, in_channels: int = 3) -> nn.Module:
     """DenseNet-BC-100 with growth 12, for unstructured pruning (table 6); its scales start at 1."""
-    network = DenseNet(100, stem=24, bc=True, width=width, widths=widths, classes=classes, in_channels=in_channels)
+    network = DenseNet(
+        layers_of(100, bottleneck=True),
+        growth=int(GROWTH * width),
+        stem=int(2 * GROWTH * width),
+        bottleneck=True,
+        compression=0.5,
+        widths=widths,
+        classes=classes,
+        in_channels=in_channels,
+    )
     return initialise(network, scale=1.0)
 
 

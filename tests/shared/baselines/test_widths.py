@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from shared.baselines.densenet import DenseNet
+from papers.densenet.model import DenseNet, layers_of
 from shared.baselines.mobilenet_v2 import MobileNetV2
 from shared.baselines.preact_resnet import PreactResNet
 from shared.baselines.resnet import ResNet
@@ -21,6 +21,7 @@ from shared.layers.select import ChannelSelect
 from shared.layers.widths import prunable_norms
 from tests.shared.compression.networks import widths_of
 
+DENSE = functools.partial(DenseNet, growth=6, stem=8, widths="")
 # A builder, and how many of its norms can lose channels.
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "vgg11": (functools.partial(VGG, 11, width=0.25), 8),
@@ -30,8 +31,8 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "vgg16 of imagenet with dropout": (functools.partial(ImageNetVGG, 16, width=1 / 16, head="dropout"), 13),
     "vgg16 of imagenet with the mean": (functools.partial(ImageNetVGG, 16, width=1 / 16, head="pool"), 13),
     "preact_resnet20": (functools.partial(PreactResNet, 20, width=0.5), 19),
-    "densenet22": (functools.partial(DenseNet, 22, width=0.5), 21),
-    "densenet_bc40": (functools.partial(DenseNet, 40, bc=True, width=0.5), 39),
+    "densenet22": (functools.partial(DENSE, layers_of(22)), 21),
+    "densenet_bc40": (functools.partial(DENSE, layers_of(40, True), bottleneck=True, compression=0.5), 39),
     "resnet20": (functools.partial(CifarResNet, 20, width=0.5), 9),
     "resnet18": (functools.partial(ResNet, 18, width=0.25), 8),
     "resnet50": (functools.partial(ResNet, 50, width=0.25), 32),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shared.baselines.densenet import DenseNet
+from papers.densenet.model import DenseNet, layers_of
 from shared.baselines.mobilenet_v2 import MobileNetV2
 from shared.baselines.preact_resnet import PreactResNet
 from shared.baselines.resnet import ResNet
@@ -99,11 +99,11 @@ def preactivation(widths: str = "") -> nn.Module:
 
 
 def dense(widths: str = "") -> nn.Module:
-    return DenseNet(10, growth=4, stem=6, widths=widths)
+    return DenseNet(layers_of(10), growth=4, stem=6, widths=widths)
 
 
 def dense_bottleneck(widths: str = "") -> nn.Module:
-    return DenseNet(10, growth=4, stem=6, bc=True, widths=widths)
+    return DenseNet(layers_of(10, True), growth=4, stem=6, bottleneck=True, compression=0.5, widths=widths)
 
 
 def inverted(widths: str = "") -> nn.Module:
