@@ -18,6 +18,8 @@ from papers.convnext.upernet import UperNet
 from shared.detection import build
 
 TAPS = ("stage1", "stage2", "stage3", "stage4")
+# The keys that say how wide a pyramid or a head is; a list of channels is the backbone's.
+HEADS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
 # What of MMDetection's ResNet-50 is other in the backbones that table 3 compares with.
 RIVALS: dict[str, dict[str, Any]] = {
     "resnet50": {},
@@ -33,7 +35,7 @@ def mask_rcnn(
 
     Args:
         size: of ConvNeXt: tiny, small, base, large or xlarge.
-        width: factor on ConvNeXt's channels.
+        width: factor on the channels of ConvNeXt, of the pyramid and of the heads; 1 in the paper.
         drop_path: of ConvNeXt's last block.
         checkpoint: "<slug>/<name>" of kept weights that ConvNeXt begins with; none when empty.
         classes: number of classes.
@@ -67,7 +69,7 @@ def rival_cascade(backbone: str = "resnet50", *, classes: int = 80) -> nn.Module
 
 
 def upernet(size: str = "tiny", width: float = 1.0, drop_path: float = 0.0, *, classes: int = 150) -> nn.Module:
-    """UperNet; arguments as in `mask_rcnn`."""
+    """UperNet; arguments as in `mask_rcnn`, but for the width, which is ConvNeXt's alone."""
     _known(size)
     return UperNet(convnext(size, width, drop_path=drop_path), classes=classes)
 
@@ -101,7 +103,20 @@ def _on(config: dict[str, Any], size: str, width: float, drop_path: float, check
     _known(size)
     args = {"width": width, "drop_path": drop_path}
     taken = build.on_backbone(config, "convnext", f"convnext_{size}", args, TAPS, checkpoint=checkpoint or None)
+    if width != 1:
+        for part in ("neck", "rpn_head", "roi_head"):
+            taken[part] = _narrowed(taken[part], width)
     return build.detector(taken, classes)
+
+
+def _narrowed(part: Any, width: float) -> Any:
+    """What of a model dictionary is channels that a pyramid or a head makes or sees, times the width."""
+    if isinstance(part, list):
+        return [_narrowed(one, width) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: int(value * width) if key in HEADS and isinstance(value, int) else _narrowed(value, width)
+            for key, value in part.items()}  # fmt: skip
 
 
 def _known(size: str) -> None:
