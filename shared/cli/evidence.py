@@ -77,7 +77,9 @@ def count(
     image: Annotated[str | None, typer.Option("--input", metavar="C,H,W", help="The image's shape.")] = None,
     classes: Annotated[int | None, Classes] = None,
     settings: Settings = [],  # noqa: B006  (typer copies it)
-    tool: Annotated[Literal["thop", "mmdetection"] | None, typer.Option(help="Count as this tool does, too.")] = None,
+    tool: Annotated[
+        Literal["thop", "mmdetection", "mmcv"] | None, typer.Option(help="Count as this tool does, too.")
+    ] = None,
 ) -> dict[str, Any]:
     """What a model costs: parameters, MACs, additions."""
     import torch

@@ -41,19 +41,21 @@ class DetectorNetwork(nn.Module):
             levels = self.detector.extract_feat(images)
             if not hasattr(self.detector, "roi_head"):
                 outputs = _tensors(self.detector.bbox_head(levels))
-            elif isinstance(self.detector.roi_head.bbox_head, nn.ModuleList):
+            elif hasattr(self.detector.rpn_head, "init_proposal_features"):
                 outputs = self._queried(levels)
             else:
                 outputs = [*_tensors(self.detector.rpn_head(levels)), *self._second_stage(levels)]
         return torch.cat([_summary(output, images.shape[0]) for output in outputs], dim=1)
 
     def _second_stage(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
+        """The heads behind the proposals; of a cascade (Cai and Vasconcelos 2018) those of every stage."""
         head = self.detector.roi_head
-        extractor = head.bbox_roi_extractor.roi_layers[0]
-        outputs = _tensors(head.bbox_head(_regions(levels, PROPOSALS, extractor.output_size)))
-        if head.with_mask:
-            size = head.mask_roi_extractor.roi_layers[0].output_size
-            outputs += _tensors(head.mask_head(_regions(levels, MASKS, size)))
+        parts = [(head.bbox_roi_extractor, head.bbox_head, PROPOSALS)]
+        parts += [(head.mask_roi_extractor, head.mask_head, MASKS)] if head.with_mask else []
+        outputs: list[Tensor] = []
+        for extractors, heads, number in parts:
+            for extractor, stage in zip(_stages(extractors), _stages(heads), strict=True):
+                outputs += _tensors(stage(_regions(levels, number, extractor.roi_layers[0].output_size)))
         return outputs
 
     def _queried(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
@@ -67,6 +69,11 @@ class DetectorNetwork(nn.Module):
             scores, boxes, features, _ = stage(regions, features)
             outputs += [scores.flatten(0, 1), boxes.flatten(0, 1)]
         return outputs
+
+
+def _stages(part: nn.Module) -> list[Any]:
+    """The parts of a cascade's stages, or the one of a head with a single stage."""
+    return list(part) if isinstance(part, nn.ModuleList) else [part]
 
 
 def _regions(levels: tuple[Tensor, ...], number: int, size: tuple[int, int]) -> Tensor:

@@ -17,6 +17,7 @@ Measured = Literal[
     "params_saved",
     "macs_saved",
     "memory_mb",
+    "memory_gb",
     "seconds",
     "ap",
     "ap50",
@@ -25,6 +26,7 @@ Measured = Literal[
     "ap_m",
     "ap_l",
     "map50",
+    "miou",
     "latency_ms",
     "fps",
     "mse",
@@ -33,7 +35,7 @@ Measured = Literal[
 ]
 Quantity = Counted | Measured
 Confidence = Literal["read", "read_secondary", "digitised", "recalled", "computed", "derived"]
-Convention = Literal["multiply-add", "two operations", "thop", "mmdetection"]
+Convention = Literal["multiply-add", "two operations", "thop", "mmdetection", "mmcv"]
 Units = Literal["decimal", "binary"]
 COUNTED = get_args(Counted)
 

@@ -59,7 +59,7 @@ def _variant(slug: str, claim: Claim, check: CountCheck, variant: Arguments, pri
 
 def _counted(slug: str, claim: Claim, check: CountCheck, args: Arguments) -> int | Fraction:
     try:
-        if check.convention == "thop" or check.convention == "mmdetection":
+        if check.convention in ("thop", "mmdetection", "mmcv"):
             counted = tool_count(slug, check.model, args, check.convention, check.input, check.classes)
             value: int | Fraction = getattr(counted, claim.quantity)
             return value

@@ -28,10 +28,12 @@ TITLES = {
     "ap_m": "AP, medium",
     "ap_l": "AP, large",
     "map50": "mAP at IoU 0.5",
+    "miou": "mIoU, %",
     "fps": "images/s",
     "latency_ms": "latency, ms",
     "seconds": "time, s",
     "memory_mb": "memory, MB",
+    "memory_gb": "memory, GB",
     "mse": "error, 1e-3",
 }
 # A mark says what the colour says: GitHub strips colours, and not everybody sees them. The colours are Okabe and Ito's,

@@ -9,6 +9,9 @@ Both tools hook layers by their type, and neither sees what a network computes w
   multiply-add is one operation, a bias one an output, normalisation two an element, ReLU one, pooling one for each
   element of its input. A transposed convolution is counted as if its outputs were those of an ordinary one. Parameters
   are the trainable ones.
+- "mmcv": the counter that moved to MMCV 1 (mmcv/cnn/utils/flops_counter.py), which MMDetection and MMSegmentation use
+  since. It counts as the former, and a transposed convolution's multiply-adds as they are. Of normalisations we let it
+  see those over a batch alone, since the networks that are counted so bring their own class of the others.
 """
 
 from __future__ import annotations
@@ -21,16 +24,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-Tool = Literal["thop", "mmdetection"]
+Tool = Literal["thop", "mmdetection", "mmcv"]
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6)
 
 
 def operations(network: nn.Module, shape: tuple[int, int, int], tool: Tool) -> int:
     """What the tool calls the FLOPs of a network for one image of `shape` (C, H, W); the network is left as it was."""
-    rule = {"thop": _thop, "mmdetection": _mmdetection}[tool]
+    rule = {"thop": _thop, "mmdetection": _mmdetection, "mmcv": _mmcv}[tool]
     twin = copy.deepcopy(network).to("meta").eval()
     counted: dict[Any, int] = {}
     owners = _owners(twin) if tool == "thop" else {}
@@ -86,6 +89,12 @@ def _mmdetection(layer: nn.Module, x: Tensor, y: Tensor) -> int:
     if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
         return x.numel()
     return 0
+
+
+def _mmcv(layer: nn.Module, x: Tensor, y: Tensor) -> int:
+    if isinstance(layer, _ConvTransposeNd):
+        return x.numel() * layer.weight[0].numel() + y.numel() * (layer.bias is not None)
+    return _mmdetection(layer, x, y)
 
 
 def _owners(network: nn.Module) -> dict[nn.Module, nn.Module]:

@@ -83,13 +83,14 @@ def _layer_scales(names: list[str], spec: LayerDecay | None) -> dict[str, float]
             if block not in blocks:
                 blocks.append(block)
             end = place
-        depths[name] = len(blocks)
+        depths[name] = -(-len(blocks) // spec.group)
     if not blocks:
         raise PapertrailError(
             f"optimiser.layer_decay.blocks: `{spec.blocks}` meets no block; the first parameter is `{names[0]}`"
         )
-    depths |= {name: len(blocks) + 1 for name in names[end + 1 :]}
-    return {name: spec.rate ** (len(blocks) + 1 - depth) for name, depth in depths.items()}
+    whole = -(-len(blocks) // spec.group) + 1
+    depths |= {name: whole for name in names[end + 1 :]}
+    return {name: spec.rate ** (whole - depth) for name, depth in depths.items()}
 
 
 def learning_rate_factor(spec: Schedule, step: int, steps_per_epoch: int, total_steps: int) -> float:

@@ -27,11 +27,13 @@ class LayerDecay(Strict):
 
     `blocks` is a glob pattern such as "blocks.*" or "stages.*.*" for the names of the n blocks. Block i, from 1, has
     `rate ** (n + 1 - i)` times the learning rate, what stands before the first block `rate ** (n + 1)`, what stands
-    between two blocks that of the former, and what stands behind the last one the whole.
+    between two blocks that of the former, and what stands behind the last one the whole. With `group` so many blocks in
+    a row count as one.
     """
 
     rate: Annotated[float, Field(gt=0, lt=1)]
     blocks: str
+    group: PositiveInt = 1
 
 
 class Optimiser(Strict):

@@ -47,6 +47,13 @@ def test_mmdetection_by_hand() -> None:
     assert operations(PLAIN, (2, 8, 8), "mmdetection") == convolution + norm + relu + pooling + mean + linear
 
 
+def test_mmcv_counts_a_transposed_convolution_as_it_is() -> None:
+    layer = nn.ConvTranspose2d(2, 6, 3, stride=2, padding=1)
+    taps, biases = 2 * 8 * 8 * 6 * 9, 6 * 15 * 15
+    assert operations(layer, (2, 8, 8), "mmcv") == taps + biases
+    assert operations(PLAIN, (2, 8, 8), "mmcv") == operations(PLAIN, (2, 8, 8), "mmdetection")
+
+
 def test_thop_keeps_the_last_use_of_a_blocks_relu() -> None:
     """As if both activations of the block were one layer; MMDetection's counter sums its uses up."""
     elements = 4 * 9
@@ -89,7 +96,7 @@ def test_one_counts_all_parameters_and_the_other_the_trainable_ones() -> None:
     assert parameters(network, "mmdetection") == 4 * 4
 
 
-@pytest.mark.parametrize("tool", ["thop", "mmdetection"])
+@pytest.mark.parametrize("tool", ["thop", "mmdetection", "mmcv"])
 def test_a_tool_counts_more_than_multiply_adds_and_leaves_the_network_alone(tool: Tool) -> None:
     network = MODELS["resnet20"](width=0.5).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -115,6 +115,15 @@ def test_layers_learn_the_slower_the_nearer_they_are_to_the_input() -> None:
         build_optimiser(model, lost)
 
 
+def test_a_group_of_blocks_learns_at_one_rate() -> None:
+    model = nn.ModuleDict({"stem": nn.Linear(2, 2), "blocks": nn.ModuleList(nn.Linear(2, 2) for _ in range(5))})
+    decay = LayerDecay(rate=0.5, blocks="blocks.*", group=2)
+    groups = build_optimiser(model, Optimiser(name="adamw", lr=0.8, layer_decay=decay)).param_groups
+    rates = {id(one): group["lr"] for group in groups for one in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in model.named_parameters() if name.endswith("weight")}
+    assert list(found.values()) == [0.05, 0.1, 0.1, 0.2, 0.2, 0.4]
+
+
 class Halved(Method):
     """Halves every gradient, counts the steps, and keeps one parameter to itself."""
 
