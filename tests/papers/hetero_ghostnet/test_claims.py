@@ -53,7 +53,7 @@ def test_what_the_released_networks_save(size: str, entries: dict[str, Entry]) -
 
 
 def test_activations_fall_less_than_multiply_adds() -> None:
-    """By 9 to 26 per cent in the twelve sizes, where MACs fall by 34 to 48."""
+    """By 10 to 26 per cent in the twelve sizes, where MACs fall by 34 to 48."""
 
     def saved(size: str, quantity: str) -> float:
         found = (getattr(count_model(SLUG, f"{kind}regnetx_{size}", {}), quantity) for kind in ("g_ghost_", ""))
@@ -63,7 +63,7 @@ def test_activations_fall_less_than_multiply_adds() -> None:
     sizes = [name.removeprefix("regnetx_") for name in MODELS if name.startswith("regnetx")]
     activations, macs = ([saved(size, quantity) for size in sizes] for quantity in ("activations", "macs"))
     assert (round(min(macs)), round(max(macs))) == (34, 48)
-    assert (round(min(activations)), round(max(activations))) == (9, 26)
+    assert (round(min(activations)), round(max(activations))) == (10, 26)
     assert all(a < m for a, m in zip(activations, macs, strict=True))
 
 
@@ -117,7 +117,7 @@ def test_ratios_are_quantised_by_the_narrow_group_width() -> None:
 def test_every_row_that_is_known_is_there(entries: dict[str, Entry]) -> None:
     rows = Counter(place for place, _ in {(entry.where, entry.row) for entry in entries.values()})
     assert rows["RegNet model zoo"] == 12 + 1 and rows["Official code"] == 4 + 2 and rows["Savings"] == 4
-    assert rows["Official code, counted"] == 12 + 3 + 7
+    assert rows["Official code (counted)"] == 12 + 3 + 7
     assert {entry.confidence for entry in entries.values() if "counted" in entry.where} == {"computed"}
     assert {entry.confidence for entry in entries.values() if entry.id.startswith("c.")} == {"recalled"}
 
