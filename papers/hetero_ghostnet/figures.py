@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 from torch import Tensor, nn
 
 from papers.hetero_ghostnet import MODELS
@@ -69,23 +70,19 @@ def channels_of(block: nn.Module) -> int:
 
 def draw_stage(axes: Axes, stage: nn.Module, title: str) -> None:
     """Bars of the stage's blocks; ghost features stand on the last of those that make the output."""
-    with_ghosts = isinstance(stage, GhostStage)
     blocks = [layer for layer in stage.modules() if isinstance(layer, Block)]
-    if with_ghosts:
-        ends = [stage.last] if isinstance(stage.last, Block) else []
-        blocks = [stage.first, *stage.path, *ends]
     full = channels_of(blocks[0])
     for place, block in enumerate(blocks):
         height = channels_of(block)
         axes.add_patch(Rectangle((place, 0), 0.72, height, color=INTRINSIC, alpha=1 if height == full else 0.75))
-    if with_ghosts:
+    if isinstance(stage, GhostStage):
         place, narrow = len(stage.path), channels_of(stage.path[0])
+        middle = (narrow + full) / 2
         axes.add_patch(Rectangle((place, narrow), 0.72, full - narrow, color=GHOSTS))
-        axes.annotate("", (place, (narrow + full) / 2), (0.8, (narrow + full) / 2),
-                      arrowprops={"arrowstyle": "->", "color": GHOSTS})  # fmt: skip
-        axes.text(1.3, (narrow + full) / 2 + 14, f"cheap: {full - narrow}", color=plots.VERMILION, fontsize=8)
+        axes.annotate("", (place, middle), (0.8, middle), arrowprops={"arrowstyle": "->", "color": GHOSTS})
+        axes.text(1.3, middle + 14, f"cheap: {full - narrow}", color=plots.VERMILION, fontsize=8)
         axes.text(1.3, narrow + 14, f"blocks: {narrow}", color=INTRINSIC, fontsize=8)
-    axes.set(title=title, xlim=(-0.3, len(blocks)), ylim=(0, full * 1.06), xticks=[], ylabel="channels")
+    axes.set(title=title, xlim=(-0.3, len(blocks)), ylim=(0, full * 1.06), xticks=[])
     axes.grid(visible=False)
 
 
@@ -96,6 +93,7 @@ with torch.device("meta"):
     draw_stage(panels[0], plain_stage(3, *shape), "plain: 15 blocks of full width")
     draw_stage(panels[1], paper_stage(*shape), "equations (form=paper)")
     draw_stage(panels[2], code_stage(*shape), "release (form=code)")
+panels[0].set_ylabel("channels")
 plt.show()
 
 # %%
@@ -104,9 +102,12 @@ head = ["size", "RegNetX", "form=code", "form=paper", "RegNetX", "form=code", "f
 
 def costs(name: str) -> list[Count]:
     """Plain, as released, and by the equations."""
-    ghost = f"g_ghost_regnetx_{name}"
-    return [count_model(report.slug, *one) for one in
-            ((f"regnetx_{name}", {}), (ghost, {}), (ghost, {"form": "paper"}))]  # fmt: skip
+    plain, ghost = f"regnetx_{name}", f"g_ghost_regnetx_{name}"
+    return [
+        count_model(report.slug, plain, {}),
+        count_model(report.slug, ghost, {}),
+        count_model(report.slug, ghost, {"form": "paper"}),
+    ]
 
 
 def ratios(name: str) -> str:
@@ -172,7 +173,7 @@ chosen = chosen[:6]
 shown = torch.cat([first[partners[chosen]], last[chosen]])
 titles = [f"first block, {int(partners[place]) + 1}" for place in chosen]
 titles += [f"last block, {place + 1} (r {best[place]:.2f})" for place in chosen]
-maps.show_maps(plt.figure(figsize=(10, 3.9)), shown, titles, columns=6)
+maps.show_maps(plt.figure(figsize=(8.5, 3.4)), shown, titles, columns=6)
 plt.show()
 note(
     f"The six best pairs, no map of the first block twice. Of the {len(best)} channels of the last block, "
@@ -266,10 +267,12 @@ def own_points() -> list[plots.Point]:
 
 
 picture, panels = plt.subplots(1, 3, figsize=(13.5, 4.2), width_ratios=(1, 1, 0.8))
-panels[0].set(
-    title="printed accuracy", xlabel="MACs, billions (counted here)", ylabel="ImageNet top-1, %", xscale="log"
-)
-panels[1].set(title="printed accuracy", xlabel="activations, millions (counted here)", xscale="log")
+panels[0].set(title="printed accuracy", xlabel="MACs, billions (counted here)", ylabel="ImageNet top-1, %")
+panels[1].set(title="printed accuracy", xlabel="activations, millions (counted here)")
+for axes, ticks in zip(panels, ((0.2, 0.5, 1, 2, 5, 10, 20), (2, 5, 10, 20, 40)), strict=False):
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
 panels[2].set(title=f"here: {report.scale('small')}", xlabel="MACs, millions", ylabel="top-1, %")
 plots.accuracy_against_cost(panels[0], printed_points("macs", 1e9), joined=tuple(PRINTED.values()))
 plots.accuracy_against_cost(panels[1], printed_points("activations", 1e6), joined=tuple(PRINTED.values()))
@@ -306,8 +309,7 @@ if measured is None:
     note("*Not here yet:* `papertrail bench g_ghost` was not run.")
 else:
     machine = measured["machine"]
-    labels = [f"{one['ours'].removeprefix('g_ghost_')} / {one['other'].partition(' ')[0]}\n{one['what']}"
-              for one in measured["ratios"]]  # fmt: skip
+    labels = [f"{one['ours']} against {one['other'].partition(' ')[0]}\n{one['what']}" for one in measured["ratios"]]
     promise = [float(one["other"].partition("(")[2].partition(" ")[0]) for one in measured["ratios"]]
     figure, axes = plt.subplots(figsize=(9, 0.5 * len(labels) + 0.8))
     for place, one in enumerate(measured["ratios"]):
