@@ -75,6 +75,8 @@ class Report:
 
     def coverage(self) -> str:
         """Such as "Tables 8 of 8, figures 5 of 7": how many exhibits have a section here."""
+        if not self.paper.exhibits:
+            return "No copy of the paper's tables and figures is known here"
         made = [[one.made != "no" for one in self.paper.exhibits if one.name.startswith(kind)]
                 for kind in ("Table", "Figure")]  # fmt: skip
         return ", ".join(

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from shared.ledger.printed import parse_printed
 from shared.schema import Strict
 
-Counted = Literal["params", "macs", "adder_taps", "multiplications", "additions", "energy_mj"]
+Counted = Literal["params", "macs", "activations", "adder_taps", "multiplications", "additions", "energy_mj"]
 Measured = Literal[
     "top1",
     "top5",

@@ -14,6 +14,7 @@ TITLES = {
     "params": "parameters",
     "params_saved": "parameters saved, %",
     "macs": "MACs",
+    "activations": "activations",
     "macs_saved": "MACs saved, %",
     "multiplications": "multiplications",
     "additions": "additions",

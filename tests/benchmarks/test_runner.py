@@ -12,7 +12,7 @@ from shared.errors import UsageError
 from tests.benchmarks import runner
 from tests.benchmarks.runner import Contest, Ratio, Side, measure
 
-NAMES = ["adder", "core", "ghostnet", "latency", "pipeline"]
+NAMES = ["adder", "core", "g_ghost", "ghostnet", "latency", "pipeline"]
 
 
 def steady(seconds: float, turns: list[str], name: str) -> Side:

@@ -58,6 +58,9 @@ def test_the_notebook_opens_with_the_verdict_and_what_is_made(shown: list[str]) 
     kinds = {"Table": 8, "Figure": 7}
     assert {kind: sum(one.name.startswith(kind) for one in paper.paper.exhibits) for kind in kinds} == kinds
     assert paper.coverage() == "Tables 8 of 8, figures 4 of 7"
+    unknown = Report("ghostnet")
+    unknown.paper = paper.paper.model_copy(update={"exhibits": ()})
+    assert unknown.coverage() == "No copy of the paper's tables and figures is known here"
     paper.paper = paper.paper.model_copy(update={"verdict": "It holds."})
     paper.opening()
     assert shown[0] == "**It holds.**" and "Marks: ○ not attempted." in shown[1]

@@ -43,6 +43,11 @@ def test_a_number_read_off_a_figure_is_never_exact(verdict: Judge) -> None:
     assert verdict(COUNT, says="315M", deviates={"reason": "far off"}, **figure).verdict == "deviates"
 
 
+def test_activations_are_counted(verdict: Judge) -> None:
+    of_resnet20 = 7 * 16 * 32 * 32 + 6 * 32 * 16 * 16 + 6 * 64 * 8 * 8 + 10  # 19 convolutions, shortcuts without one
+    assert verdict({**COUNT, "model": "resnet20"}, quantity="activations", says=str(of_resnet20)).verdict == "exact"
+
+
 def test_two_operations_for_a_multiply_add(verdict: Judge) -> None:
     check = {**COUNT, "convention": "two operations"}
     assert verdict(check, quantity="macs", says="626M").verdict == "exact"
