@@ -34,7 +34,7 @@ def shuffle_layer(channels: int, groups: int, permutation: Permutation = "paper"
     "paper" reads the channels as (g, n) and transposes (section 3.1); "code" reads them as (n, g) and transposes, as
     the official code does, which undoes the former. The networks are equal up to the order of channels within groups
     where both hand on as many channels from any group to any other: where g divides n, and for three groups always.
-    Otherwise they can be different networks, as with eight groups at 1x, where n = 12 in stage 2.
+    Otherwise they join other groups, as with eight groups at 1x, where n = 12 in stage 2.
 
     Raises:
         ValueError: `groups` does not divide `channels`, or there is no such permutation.
