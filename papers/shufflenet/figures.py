@@ -244,7 +244,8 @@ plt.show()
 # error bars one standard deviation. The picture of the README is this one.
 
 # %%
-FAMILIES = {"ShuffleNet": "shufflenet", "MobileNet": "mobilenet_v1"}
+FAMILIES = ("ShuffleNet", "MobileNet")
+TICKS = (40, 80, 160, 320, 640)
 printed_points = []
 for entry in report.of("Table 5"):
     if entry.quantity == "macs" and entry.ours is not None:
@@ -263,10 +264,10 @@ for arm, label in LABELS.items():
 picture, panels = plt.subplots(1, 2, figsize=(12, 4.4), width_ratios=(1.5, 1))
 panels[0].set(title="The paper: ImageNet", xlabel="multiply-adds, M (counted here)", ylabel="top-1, % (printed)")
 panels[0].set_xscale("log")
-panels[0].set_xticks((40, 80, 160, 320, 640), (40, 80, 160, 320, 640))
+panels[0].set_xticks(TICKS, [str(tick) for tick in TICKS])
 panels[0].minorticks_off()
 panels[1].set(title=f"Here: ShuffleNet 0.25x, {report.scale('small')}", xlabel="multiply-adds, M", ylabel="top-1, %")
-plots.accuracy_against_cost(panels[0], printed_points, joined=tuple(FAMILIES))
+plots.accuracy_against_cost(panels[0], printed_points, joined=FAMILIES)
 plots.accuracy_against_cost(panels[1], own, legend="best")
 plots.save_png(picture, report.folder / "accuracy_vs_macs.png")
 plt.show()
@@ -297,15 +298,15 @@ for number, (key, label) in enumerate(NAMED.items()):
     axes.plot(costs[3:4], times[3:4], "s", color=plots.PALETTE[number], label="AlexNet" if number == 0 else None)
     axes.plot(costs[4:], times[4:], "^", color=plots.PALETTE[number], label="MobileNet" if number == 0 else None)
 axes.set(xscale="log", yscale="log", xlabel="multiply-adds at 224 x 224, M (printed)", ylabel="latency, ms (printed)")
-axes.set_xticks((40, 80, 160, 320, 640), (40, 80, 160, 320, 640))
+axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
 axes.minorticks_off()
 axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plt.show()
-speed = [float(latencies[f"t8.{row}.at224"].says) for row in ("alexnet", "0.5x.g3")]
-cost = [float(parse_printed(entries[f"{row}.macs"].says).value) for row in ("t6.alexnet", "t2.0.5x.g3")]
+slow, fast = (float(latencies[f"t8.{row}.at224"].says) for row in ("alexnet", "0.5x.g3"))
+large, small = (float(parse_printed(entries[f"{row}.macs"].says).value) for row in ("t6.alexnet", "t2.0.5x.g3"))
 note(
-    f"ShuffleNet 0.5x against AlexNet at 224 x 224, by the printed numbers: {cost[0] / cost[1]:.0f} times fewer "
-    f"multiply-adds, {speed[0] / speed[1]:.0f} times faster."
+    f"ShuffleNet 0.5x against AlexNet at 224 x 224, by the printed numbers: {large / small:.0f} times fewer "
+    f"multiply-adds, {slow / fast:.0f} times faster."
 )
 report.exhibit("Table 8")
 
