@@ -24,8 +24,9 @@ class ChannelShuffle(nn.Module):
         if not 1 <= groups <= channels:
             raise ValueError(f"groups is from 1 to the {channels} channels, not {groups}")
         length = -(-channels // groups)
-        index = torch.arange(length * groups).reshape(groups, length).T.flatten()
-        self.register_buffer("index", index[index < channels])
+        order = [group * length + place for place in range(length) for group in range(groups)]
+        # A list, since on the device "meta" nothing can be chosen by a tensor's values.
+        self.register_buffer("index", torch.tensor([source for source in order if source < channels]))
 
     def forward(self, x: Tensor) -> Tensor:
         """The permuted channels."""

@@ -26,3 +26,9 @@ def test_it_is_a_permutation_for_any_number_of_channels(channels: int, data: st.
 def test_groups_out_of_range_are_refused(groups: int) -> None:
     with pytest.raises(ValueError, match=f"groups is from 1 to the 4 channels, not {groups}"):
         ChannelShuffle(4, groups)
+
+
+def test_it_is_made_on_the_device_meta() -> None:
+    with torch.device("meta"):
+        layer = ChannelShuffle(7, 3)
+    assert layer(torch.empty(1, 7, 2, 2, device="meta")).shape == (1, 7, 2, 2)
