@@ -40,7 +40,7 @@ FILES = (
     "README.md", "__init__.py", "checkpoints", "claims.yaml", "dvc.yaml", "figures.py", "ledger.md", "paper.yaml",
     "params.yaml",
 )  # fmt: skip
-NARROW = 0.25  # of the width, where a builder takes one: two steps show whether a recipe runs, not what it costs
+NARROW = 0.25  # of the width, where it is a factor: two steps show whether a recipe runs, not what it costs
 every_paper = pytest.mark.parametrize("slug", papers())
 
 
@@ -244,7 +244,8 @@ def narrowed(slug: str, protocol: Protocol, arm: str) -> Protocol:
     first = protocol.lineage(arm)[0]
     origin = protocol.arms[first]
     args = {name: value for name, value in origin.args.items() if name != "checkpoint"}
-    if "width" in inspect.signature(find_model(slug, origin.builder).build).parameters:
+    width = inspect.signature(find_model(slug, origin.builder).build).parameters.get("width")
+    if width is not None and width.default == 1:
         args["width"] = min(NARROW, float(args.get("width", 1)))
     return protocol.model_copy(update={"arms": protocol.arms | {first: origin.model_copy(update={"args": args})}})
 
