@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from shared.measure import count
 IMAGENET = (3, 224, 224)
 
 
+@functools.cache
 def macs(name: str = "shufflenet", **args: object) -> float:
     """In millions."""
     with torch.device("meta"):
