@@ -124,9 +124,10 @@ def draw_roadmap(axes: Axes, quantity: str) -> None:
         for place, (_, row, _) in enumerate(ROWS):
             entry = found(table, row, quantity)
             if quantity == "top1":
-                value = float(entry.says.partition("±")[0])
+                text = entry.says.partition("±")[0]
+                value = float(text)
                 axes.barh(place + shift - 0.19, value - 76, 0.36, left=76, color=colour)
-                axes.text(value + 0.06, place + shift - 0.19, f"{value:.1f}", va="center", fontsize=7)
+                axes.text(value + 0.06, place + shift - 0.19, text, va="center", fontsize=7)
             else:
                 value, said = (float(parse_printed(text).value) / GIGA for text in (entry.ours, entry.says))
                 axes.barh(place + shift - 0.19, value, 0.36, color=colour)
@@ -167,7 +168,7 @@ draw_small(panels[2])
 panels[0].set(title="The paper", xlabel="ImageNet top-1, % (printed)", xlim=(76, 85))
 panels[1].set(title="Counted here", xlabel="G MACs (cross: printed otherwise)", xlim=(0, 20))
 panels[1].set_yticklabels([])
-panels[2].set(title=f"Run here: {report.scale('small')}", xlabel="top-1, % (mean ± one standard deviation)")
+panels[2].set(title=f"Run here: {report.scale('small')}", xlabel="top-1, %, ± deviation of the seeds")
 panels[0].barh([0], [0], color=LOOKS["Table 10"][0], label="ResNet-50 to ConvNeXt-T")
 panels[0].barh([0], [0], color=LOOKS["Table 11"][0], label="ResNet-200 to ConvNeXt-B")
 roads.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
@@ -359,13 +360,13 @@ report.exhibit("Table 10")
 
 # %%
 with torch.device("meta"):
-    rows = []
+    steps = []
     for step, section in STEPS.items():
         costs = [count(roadmap(step, start), (3, 224, 224)) for start in ("resnet50", "resnet200")]
-        cells = [cell for cost in costs for cell in (f"{cost.params / 1e6:.1f} M", f"{cost.macs / GIGA:.2f} G")]
-        rows.append([step, section, *cells])
+        counted = [cell for cost in costs for cell in (f"{cost.params / 1e6:.1f} M", f"{cost.macs / GIGA:.2f} G")]
+        steps.append([step, section, *counted])
 note(tables.markdown_table(
-    ["step", "section", "from ResNet-50: parameters", "MACs", "from ResNet-200: parameters", "MACs"], rows
+    ["step", "section", "from ResNet-50: parameters", "MACs", "from ResNet-200: parameters", "MACs"], steps
 ))  # fmt: skip
 
 # %% [markdown]

@@ -82,7 +82,9 @@ class Bottleneck(nn.Module):
         hidden, self.out_channels = (EXPANSION * width, width) if step.inverted else (width, EXPANSION * width)
 
         def conv(inner: int, outer: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-            biased = step.few_norms and (kernel == 1 or step.norm is LayerNorm2d)  # no norm follows that has a shift
+            biased = step.few_norms and (
+                kernel == 1 or step.norm is LayerNorm2d
+            )  # where no norm follows, and as ConvNeXt has it
             return nn.Conv2d(inner, outer, kernel, stride, kernel // 2, groups=groups, bias=biased)
 
         seen = in_channels if step.moved_up else hidden

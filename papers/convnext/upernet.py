@@ -29,7 +29,7 @@ class UperNet(nn.Module):
 
     def __init__(self, backbone: ConvNeXt, *, classes: int, auxiliary: bool = True) -> None:
         super().__init__()
-        widths = [stage.blocks[0].gamma.numel() for stage in backbone.stages]  # type: ignore[index, union-attr]
+        widths = [stage.blocks[0].depthwise.out_channels for stage in backbone.stages]  # type: ignore[index, union-attr]
         backbone.pool = backbone.norm = backbone.classifier = nn.Identity()  # type: ignore[assignment]
         self.backbone = backbone
         self.pooled = nn.ModuleList(
