@@ -300,8 +300,9 @@ note(tables.markdown_table(["G-Ghost-RegNetX", "at equal MACs", "at equal activa
 # ## Latency: the claim of the paper, on another machine
 #
 # `papertrail bench g_ghost` lets networks take turns in one process and reports how many times as fast the G-Ghost one
-# is. Bars are medians of the ratios, lines their quartiles; beside each stand the ratios that MACs and activations
-# promise. The paper's GPU latencies are not known here, and a bar of another machine is another fact.
+# is. Bars are medians of the ratios, lines their quartiles, wider where other jobs share the machine; beside each stand
+# the ratios that MACs and activations promise. The paper's GPU latencies are not known here, and a bar of another
+# machine is another fact.
 
 # %%
 measured = read_json(ROOT / "tests" / "benchmarks" / "results.json").get("g_ghost")
