@@ -140,7 +140,7 @@ report.place("Equations")
 # photograph at several times the size of its training images, so that the maps have enough places.
 
 # %%
-PICTURE, SIDE = "china.jpg", 256
+PICTURE, SIDE = "china.jpg", 160
 
 
 def stage_maps(name: str) -> tuple[Tensor, Tensor]:
@@ -173,7 +173,7 @@ chosen = chosen[:6]
 shown = torch.cat([first[partners[chosen]], last[chosen]])
 titles = [f"first block, {int(partners[place]) + 1}" for place in chosen]
 titles += [f"last block, {place + 1} (r {best[place]:.2f})" for place in chosen]
-maps.show_maps(plt.figure(figsize=(8.5, 3.4)), shown, titles, columns=6)
+maps.show_maps(plt.figure(figsize=(8, 3.2)), shown, titles, columns=6)
 plt.show()
 note(
     f"The six best pairs, no map of the first block twice. Of the {len(best)} channels of the last block, "
@@ -266,7 +266,7 @@ def own_points() -> list[plots.Point]:
     return points
 
 
-picture, panels = plt.subplots(1, 3, figsize=(13.5, 4.2), width_ratios=(1, 1, 0.8))
+picture, panels = plt.subplots(1, 3, figsize=(12.5, 3.9), width_ratios=(1, 1, 0.8))
 panels[0].set(title="printed accuracy", xlabel="MACs, billions (counted here)", ylabel="ImageNet top-1, %")
 panels[1].set(title="printed accuracy", xlabel="activations, millions (counted here)")
 for axes, ticks in zip(panels, ((0.2, 0.5, 1, 2, 5, 10, 20), (2, 5, 10, 20, 40)), strict=False):
@@ -300,8 +300,9 @@ note(tables.markdown_table(["G-Ghost-RegNetX", "at equal MACs", "at equal activa
 # ## Latency: the claim of the paper, on another machine
 #
 # `papertrail bench g_ghost` lets networks take turns in one process and reports how many times as fast the G-Ghost one
-# is. Bars are medians of the ratios, lines their quartiles; beside each stand the ratios that MACs and activations
-# promise. The paper's GPU latencies are not known here, and a bar of another machine is another fact.
+# is. Bars are medians of the ratios, lines their quartiles, wider where other jobs share the machine; beside each stand
+# the ratios that MACs and activations promise. The paper's GPU latencies are not known here, and a bar of another
+# machine is another fact.
 
 # %%
 measured = read_json(ROOT / "tests" / "benchmarks" / "results.json").get("g_ghost")
@@ -311,7 +312,7 @@ else:
     machine = measured["machine"]
     labels = [f"{one['ours']} against {one['other'].partition(' ')[0]}\n{one['what']}" for one in measured["ratios"]]
     promise = [float(one["other"].partition("(")[2].partition(" ")[0]) for one in measured["ratios"]]
-    figure, axes = plt.subplots(figsize=(9, 0.5 * len(labels) + 0.8))
+    figure, axes = plt.subplots(figsize=(9, 0.27 * len(labels) + 0.9))
     for place, one in enumerate(measured["ratios"]):
         low, high = one["quartiles"]
         axes.barh(place, one["ratio"], 0.55, color=plots.SKY)

@@ -12,12 +12,13 @@ from shared.errors import PapertrailError
 # Outside the stages; timm's names have a point.
 WHOLE = {"stem.conv": "stem.0", "stem.bn": "stem.1", "head.fc": "classifier"}
 WHOLE |= {"conv1": "stem.0", "bn1": "stem.1", "fc": "classifier"}
-# Within a block.
+# Within a block: the shortcut, and the three convolutions with their norms.
 INNER = {"downsample.conv": "shortcut.0", "downsample.bn": "shortcut.1"}
 INNER |= {"downsample.0": "shortcut.0", "downsample.1": "shortcut.1"}
-for _place in range(3):
-    INNER |= {f"conv{_place + 1}.conv": f"body.{_place}.0", f"conv{_place + 1}.bn": f"body.{_place}.1"}
-    INNER |= {f"conv{_place + 1}": f"body.{_place}.0", f"bn{_place + 1}": f"body.{_place}.1"}
+INNER |= {f"conv{number}.conv": f"body.{number - 1}.0" for number in (1, 2, 3)}
+INNER |= {f"conv{number}.bn": f"body.{number - 1}.1" for number in (1, 2, 3)}
+INNER |= {f"conv{number}": f"body.{number - 1}.0" for number in (1, 2, 3)}
+INNER |= {f"bn{number}": f"body.{number - 1}.1" for number in (1, 2, 3)}
 # Within a G-Ghost stage, beside its blocks: there the pooling, and here the slice, is a layer of the sequence.
 MIXED = {"merge.1": "mix.0", "merge.2": "mix.1", "merge.4": "mix.3", "merge.5": "mix.4"}
 MIXED |= {"cheap.0": "cheap.1", "cheap.1": "cheap.2"}
