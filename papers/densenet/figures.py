@@ -18,6 +18,7 @@
 # %%
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -84,7 +85,7 @@ report.exhibit("Table 3")
 
 # %%
 errors = {entry.row.partition(" (")[0].partition(",")[0]: float(entry.says) for entry in report.of("Table 3")
-          if "top-1, one crop" in entry.row}  # fmt: skip
+          if "top-1 of one crop" in entry.row}  # fmt: skip
 _, panels = plt.subplots(1, 2, figsize=(10.5, 3.8), sharey=True)
 for axes, quantity, unit, label in (
     (panels[0], "params", MILLION, "parameters, millions"),
@@ -132,12 +133,11 @@ def printed_points() -> list[plots.Point]:
     found = []
     for entry in report.entries:
         name, _, column = entry.row.rpartition(", ")
-        family, _, details = name.removesuffix(")").partition(" (")
+        dense = re.fullmatch(r"((?:Wide )?DenseNet(?:-BC)?)-(\d+) \(k=(\d+)\)", name)
+        family, label = (dense[1], f"{dense[2]}, {dense[3]}") if dense else (name.partition(" (")[0], "")
         if column == "C10+" and name in sizes and family in FAMILIES:
             size = sizes[name]
             cost = float(parse_printed(size.ours or size.says).value) / MILLION
-            label = details.replace("depth ", "").replace(", k=", ", ")
-            label = label if "DenseNet" in family else ""
             found.append(plots.Point(FAMILIES[family], label, cost, float(entry.says), size.ours is not None))
     order = list(dict.fromkeys(FAMILIES.values()))
     return sorted(found, key=lambda point: order.index(point.family))
@@ -181,8 +181,8 @@ rows = []
 for protocol in ("small", "gpu"):
     for arm, label in ARMS.items():
         stated = report.protocols[protocol].arms[arm]
-        size = count_model("densenet", stated.builder, stated.args)
-        rows.append([protocol, label, f"{size.params:,}", f"{size.macs / MILLION:.1f} M"])
+        cost = count_model("densenet", stated.builder, stated.args)
+        rows.append([protocol, label, f"{cost.params:,}", f"{cost.macs / MILLION:.1f} M"])
 note(tables.markdown_table(["protocol", "network", "parameters", "MACs"], rows))
 
 # %% [markdown]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -58,6 +59,19 @@ def borrowed(model: nn.Module, *, training: bool) -> Iterator[None]:
                 buffer.copy_(before)
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing reaches the error stream inside the block: PyTorch's profiler writes two lines there for each use."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        before = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
 def latency(
     model: nn.Module,
     shape: tuple[int, int, int],
@@ -106,7 +120,7 @@ def peak_memory(model: nn.Module, shape: tuple[int, int, int], *, batch: int = 1
             torch.cuda.reset_peak_memory_stats(device)
             once()
             return torch.cuda.max_memory_allocated(device) - before
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        with silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
             once()
     assert record.profiler is not None and record.profiler.kineto_results is not None
     events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]

@@ -8,6 +8,11 @@ from shared.errors import UsageError
 from shared.measure import latency, peak_memory
 
 
+def test_measuring_memory_writes_nothing_beside_its_result(capfd: pytest.CaptureFixture[str]) -> None:
+    peak_memory(nn.Conv2d(1, 8, 1), (1, 8, 8))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_peak_memory_of_known_allocations() -> None:
     inference = peak_memory(nn.Conv2d(1, 8, 1), (1, 64, 64))
     assert 8 * 64 * 64 * 4 <= inference < 3 * 8 * 64 * 64 * 4
