@@ -66,8 +66,8 @@ titles = [f"$y_{number}$: {size} x {size} pixels" for number, size in enumerate(
 maps.show_maps(plt.figure(figsize=(9, 2)), seen.log1p(), titles, columns=SCALE)
 plt.show()
 note(
-    "Blocks in a row see the sums of these: a network of many blocks sees many sizes. The first block of every stage has "
-    "no such additions in the released networks, which the text does not say."
+    "Blocks in a row see the sums of these: a network of many blocks sees many sizes. The first block of every stage "
+    "has no such additions in the released networks, which the text does not say."
 )
 
 # %% [markdown]
