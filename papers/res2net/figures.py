@@ -32,6 +32,7 @@ from shared import datasets
 from shared.figures import maps, plots
 from shared.figures.report import Report, note
 from shared.ledger import tables
+from shared.ledger.claims import Arguments
 from shared.ledger.counts import count_model
 from shared.ledger.printed import parse_printed
 
@@ -157,7 +158,7 @@ report.show_curves("gpu", LABELS)
 # The paper draws Grad-CAM of ResNet-50 and Res2Net-50 over photographs of ImageNet's classes, which may not be passed
 # on, with weights that are not here. Ours are class activation maps (the same thing, where a mean over places is
 # followed by one linear layer) of the two networks of `small`, over a photograph of a cat that scikit-image ships
-# (Stéfan van der Walt, public domain), at the 32 x 32 pixels that they were trained on. Their maps have 8 x 8 places,
+# (Stéfan van der Walt, CC0), at the 32 x 32 pixels that they were trained on. Their maps have 8 x 8 places,
 # and a network trained for so few epochs may well look elsewhere: this shows how such a map is made, and says nothing
 # of the paper's claim that Res2Net covers whole objects better.
 
@@ -263,7 +264,7 @@ report.exhibit("Table 5")
 # images of 800 x 1344 pixels and 80 classes; the one on Res2Net-101-v1b is as large as MMDetection's own.
 
 # %%
-BUILT = (
+BUILT: tuple[tuple[str, Arguments], ...] = (
     ("faster_rcnn", {"backbone": "resnet50"}),
     ("faster_rcnn", {"backbone": "res2net50"}),
     ("faster_rcnn", {"backbone": "res2net101_v1b"}),

@@ -204,9 +204,8 @@ class Res2Net(nn.Module):
             raise ValueError(f"first must be one of {', '.join(get_args(First))}, not {first!r}")
         if base < 1:
             raise ValueError(f"base must be at least 1, not {base}")
-        self.stem, self.stem_pool = _stem(stem, in_channels, base), nn.MaxPool2d(3, 2, 1)
-        if stem == "cifar":
-            self.stem_pool = nn.Identity()
+        self.stem = _stem(stem, in_channels, base)
+        self.stem_pool = nn.Identity() if stem == "cifar" else nn.MaxPool2d(3, 2, 1)
         channels, stages = base, []
         for stage, count in enumerate(blocks):
             stride, outputs, inside = 2 if stage else 1, 4 * base * 2**stage, splits.wider(2**stage)
