@@ -12,7 +12,7 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-, c
 # Never installed, and compiled apart (see `detection`).
 APART := torchvision opencv-python onedl-mmcv
 # Papers whose main job builds or trains detectors.
-DETECTING := papers/adder_detection papers/eca_net
+DETECTING := papers/adder_detection papers/convnext papers/eca_net papers/res2net
 
 .PHONY: help install detection test lock papers/%
 
