@@ -207,9 +207,9 @@ def convnext(
 
     The other arguments are those of `ConvNeXt`.
     """
-    widths, depths = SIZES[size]
+    full, depths = SIZES[size]
     return ConvNeXt(
-        [int(full * width) for full in widths], depths, patch=patch, drop_path=drop_path, head_scale=head_scale,
+        scaled(full, width), depths, patch=patch, drop_path=drop_path, head_scale=head_scale,
         classes=classes, in_channels=in_channels,
     )  # fmt: skip
 
@@ -218,11 +218,19 @@ def convnext_isotropic(
     size: str, width: float = 1.0, patch: int = 16, drop_path: float = 0.0, classes: int = 1000, in_channels: int = 3
 ) -> IsotropicConvNeXt:
     """ConvNeXt-S, -B and -L (iso.): `size` is of `ISOTROPIC`, `width` a factor on the channels."""
-    channels, depth, layer_scale = ISOTROPIC[size]
+    full, depth, layer_scale = ISOTROPIC[size]
+    (channels,) = scaled([full], width)
     return IsotropicConvNeXt(
-        int(channels * width), depth, patch=patch, drop_path=drop_path, layer_scale=layer_scale,
+        channels, depth, patch=patch, drop_path=drop_path, layer_scale=layer_scale,
         classes=classes, in_channels=in_channels,
     )  # fmt: skip
+
+
+def scaled(full: Sequence[int], width: float) -> list[int]:
+    """`width` times every number of channels, rounded down; ValueError when that leaves none."""
+    if full[0] * width < 1:
+        raise ValueError(f"a width of {width:g} leaves no channel of {full[0]}")
+    return [int(channels * width) for channels in full]
 
 
 def initialise(network: nn.Module) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from papers.convnext.model import EXPANSION, ConvNeXt, LayerNorm2d, initialise
+from papers.convnext.model import EXPANSION, ConvNeXt, LayerNorm2d, initialise, scaled
 from shared.layers.drop_path import DropPath, linear_rates
 
 # The steps in their order, with the section that takes them; the first is the ResNet.
@@ -198,7 +198,7 @@ def roadmap(
     if patch not in (2, 4):
         raise ValueError(f"patch must be 4 or 2, not {patch}")
     depths = DEPTHS[start][found.includes("stage-ratio")]
-    channels = int(WIDTHS[start][found.includes("stage-ratio") + found.includes("wide")] * width)
+    (channels,) = scaled([WIDTHS[start][found.includes("stage-ratio") + found.includes("wide")]], width)
     shared = {"patch": patch, "drop_path": drop_path, "classes": classes, "in_channels": in_channels}
     if step == "convnext":
         return ConvNeXt([channels * 2**stage for stage in range(4)], depths, **shared)  # type: ignore[arg-type]

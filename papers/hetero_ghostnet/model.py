@@ -149,7 +149,7 @@ def code_stage(
     layers with normalisation and sees Y_1 too; groups of the narrow blocks are three quarters as wide, and their
     channels are cut to a multiple of that, so that lambda becomes 0.5 to 0.625.
     """
-    group = int(NARROWER * group_width)
+    group = max(1, int(NARROWER * group_width))
     narrow = int(channels * (1 - ratio) / group) * group
     ghosts = _ghosts(channels, narrow, ratio)
     return GhostStage(

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 from torch import nn
 
+from papers.densenet.model import densenet
 from papers.res2net.dla import dla60
 from papers.res2net.model import res2net, res2next29
+from papers.wide_resnet.model import wrn
 
-# The networks that the paper compares with are those of scale 1.
+# Most networks that the paper compares with are those of scale 1.
 MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"res2net{depth}": functools.partial(res2net, depth) for depth in (50, 101)},
     **{f"res2net{depth}_v1b": functools.partial(res2net, depth, v1b=True) for depth in (50, 101, 152, 200)},
@@ -23,11 +25,13 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "dla60": dla60,
     "dlax60": functools.partial(dla60, width=4, cardinality=32),
     "resnext29": functools.partial(res2next29, cardinality=8, width=64, scale=1),
+    "wide_resnet": wrn,
+    "densenet": functools.partial(densenet, bottleneck=True, compression=0.5),
 }
 
 _CIFAR = ((3, 32, 32), 100)
 _IMAGENET = ((3, 224, 224), 1000)
 # The input (C, H, W) and the classes that each model was made for.
 DEFAULTS: dict[str, tuple[tuple[int, int, int], int]] = {
-    name: _CIFAR if name.endswith("29") else _IMAGENET for name in MODELS
+    name: _CIFAR if name.endswith(("29", "wide_resnet", "densenet")) else _IMAGENET for name in MODELS
 }

@@ -62,7 +62,7 @@ class Tree(nn.Module):
         super().__init__()
         self.keep_input = keep_input
         handed += in_channels * keep_input
-        self.pool = nn.MaxPool2d(stride) if stride > 1 else nn.Identity()
+        self.pool = nn.MaxPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
         if level > 1:
             self.left: nn.Module = Tree(level - 1, in_channels, out_channels, stride, make)
             self.right: nn.Module = Tree(level - 1, out_channels, out_channels, 1, make, handed=handed + out_channels)

@@ -172,6 +172,8 @@ class ShuffleNet(nn.Module):
         super().__init__()
         if stem_stride not in (1, 2, 4):
             raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
+        if stem < 0:
+            raise ValueError(f"stem must be a number of channels, or 0 for the usual one, not {stem}")
         widths = stage_channels(groups, scale)
         counts = parse_repeats(repeats)
         channels = stem or stem_channels(groups, scale)

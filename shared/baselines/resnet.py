@@ -96,8 +96,8 @@ class ResNet(nn.Module):
         in_channels: of the images.
 
     Raises:
-        ValueError: there is no network of that depth, its blocks are no bottlenecks and have a base width, or the
-            widths do not fit its blocks.
+        ValueError: there is no network of that depth, its blocks are no bottlenecks and have a base width, the
+            width leaves no channel, or the widths do not fit its blocks.
     """
 
     def __init__(
@@ -121,6 +121,8 @@ class ResNet(nn.Module):
             raise ValueError(f"a base width belongs to bottlenecks; ResNet-{depth} has none")
         per_block = 2 if bottleneck else 1
         full = [int(channels * width) for channels in STAGE_WIDTHS]
+        if full[0] < 1:
+            raise ValueError(f"a width of {width:g} leaves no channel of {STAGE_WIDTHS[0]}")
         counts = [count * per_block for count in BLOCKS[depth]]
         between = [channels * base_width // STAGE_WIDTHS[0] for channels in full]
         every = [channels for channels, count in zip(between, counts, strict=True) for _ in range(count)]

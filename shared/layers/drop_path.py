@@ -34,5 +34,10 @@ class DropPath(nn.Module):
 
 
 def linear_rates(most: float, blocks: int) -> list[float]:
-    """The rate of each block in the order of depth, from 0 in the first to `most` in the last."""
+    """The rate of each block in the order of depth, from 0 in the first to `most` in the last.
+
+    Raises:
+        ValueError: as `DropPath`.
+    """
+    DropPath(most)
     return [most * place / max(blocks - 1, 1) for place in range(blocks)]
