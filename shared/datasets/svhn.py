@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 
 from shared.datasets.find import obtain
 from shared.datasets.image_set import ImageSet, in_memory
@@ -32,5 +31,7 @@ def read(spec: DatasetSpec, split: SplitName) -> Split:
 
 def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 3, 32, 32), a view of what the file holds as (32, 32, 3, N), and labels (N,), 0 for the file's 10."""
+    from scipy.io import loadmat  # half a second, which a list of the sets need not wait for
+
     content = loadmat(path, variable_names=["X", "y"])
     return content["X"].transpose(3, 2, 0, 1), content["y"].reshape(-1).astype(np.int64) % 10
