@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
+MUCH = 0.2  # of likeness, which is 1 for the same word
 MOST_NAMES = 10  # on one line
 
 
@@ -43,6 +44,9 @@ def nearest(word: str, names: Iterable[str]) -> str:
     wanted, more = word.casefold(), len(known) - MOST_NAMES
     likeness = 0.7 if more <= 0 else 0.5  # where all can be shown, one that is hardly like it says less
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=likeness)
+    if near:  # beside one that is much more like it, the others say less
+        likeness = difflib.SequenceMatcher(None, near[0], wanted).ratio() - MUCH
+        near = difflib.get_close_matches(wanted, near, n=3, cutoff=likeness)
     near = near or [name for name in known if wanted and wanted in name][:3]
     if near:
         return f"did you mean {' or '.join(known[name] for name in near)}?"

@@ -116,7 +116,7 @@ def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
         (["count", "ghostnet", "ghostnet", "--nosuch"], "No such option"),
         (["count", "nosuch", "ghostnet"], "no paper `nosuch`; there are "),
         (["count", "ghostnet", "nosuch"], "no model `nosuch`; there are ghostnet, ghost_vgg16"),
-        (["count", "gostnet", "ghostnet"], "no paper `gostnet`; did you mean ghostnet"),
+        (["count", "gostnet", "ghostnet"], "no paper `gostnet`; did you mean ghostnet?"),
         (["count", "ghostnet", "ghst"], "no model `ghst`; did you mean ghostnet"),
         (["count", "ghostnet", "ghostnet", "--set", "depth=3"], "takes no `depth`; there are width, rounding, head"),
         (["count", "ghostnet", "ghostnet", "--set", "widht=3"], "takes no `widht`; did you mean width?"),

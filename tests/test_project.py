@@ -19,7 +19,6 @@ from ruamel.yaml import YAML
 
 from shared.checkpoints.cite import cite
 from shared.cli import app
-from shared.errors import nearest
 from shared.files import ROOT
 from shared.paper import papers
 
@@ -68,9 +67,9 @@ def test_the_core_needs_neither_detection_nor_notebooks_nor_dvc(module: str) -> 
 @pytest.mark.parametrize(
     ("goal", "said"),
     [
-        ("papers/gostnet", "no paper `gostnet`; did you mean ghostnet"),
-        ("papers/gostnet/", "no paper `gostnet`; did you mean ghostnet"),
-        ("papers/qq", f"no paper `qq`; {nearest('qq', papers())}"),
+        ("papers/gostnet", "no paper `gostnet`; did you mean ghostnet?"),
+        ("papers/gostnet/", "no paper `gostnet`; did you mean ghostnet?"),
+        ("papers/qq", f"no paper `qq`; there are {', '.join(papers()[:10])} and {len(papers()) - 10} more"),
         ("papers/ghostnet", "dvc repro papers/ghostnet\n"),
         ("papers/ghostnet/", "dvc repro papers/ghostnet\n"),
     ],

@@ -6,7 +6,7 @@ import re
 
 from torch import Tensor
 
-from shared.errors import PapertrailError
+from shared.weights.names import under_our_names
 
 # Patterns of their names, the official ones first, and ours. The stem's two layers, and what reduces the resolution
 # before the other stages, stand in one list there.
@@ -40,22 +40,18 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         PapertrailError: a tensor has a name that neither release has, or the place of another tensor.
     """
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        ours = _renamed(name)
-        if not OURS.fullmatch(ours):
-            raise PapertrailError(f"`{name}` is no name of a published ConvNeXt")
-        if ours in renamed:
-            raise PapertrailError(f"`{name}` has the place of another tensor, `{ours}` here")
-        renamed[ours] = tensor
-    return renamed
+    return under_our_names(state, _renamed, "a published ConvNeXt")
 
 
 def _renamed(name: str) -> str:
+    """LookupError: there is no such name."""
     for theirs, ours in RULES:
         if re.fullmatch(theirs, name):
             name = re.fullmatch(theirs, name).expand(ours)  # type: ignore[union-attr]
             break
     block, kind = re.fullmatch(r"(.*blocks\.\d+\.)?(.+)", name).groups("")  # type: ignore[union-attr]
     layer, _, tensor = kind.rpartition(".")
-    return f"{block}{LAYERS[layer]}.{tensor}" if block and layer in LAYERS else name
+    ours = f"{block}{LAYERS[layer]}.{tensor}" if block and layer in LAYERS else name
+    if not OURS.fullmatch(ours):
+        raise LookupError(name)
+    return ours

@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -143,18 +144,6 @@ def printed_points() -> list[plots.Point]:
     return sorted(found, key=lambda point: order.index(point.family))
 
 
-def small_points() -> list[plots.Point]:
-    """Our own runs: one point for each arm of the small protocol."""
-    found = []
-    for arm, label in ARMS.items():
-        result, spec = report.result("small", arm), report.protocols["small"].arms[arm]
-        if result is not None:
-            size = count_model("densenet", spec.builder, spec.args).params
-            error = 100 - result.mean
-            found.append(plots.Point(label, "", size / 1e3, error, counted=True, spread=result.std or 0.0))
-    return found
-
-
 picture, panels = plt.subplots(1, 2, figsize=(12, 4.6), width_ratios=(1.9, 1))
 panels[0].set(
     title="The paper: CIFAR-10 with augmentation (labels: depth, growth)",
@@ -167,7 +156,9 @@ panels[1].set(
     ylabel="error, % (mean ± one standard deviation)",
 )
 plots.accuracy_against_cost(panels[0], printed_points(), joined=("DenseNet-BC", "DenseNet"), legend="best")
-plots.accuracy_against_cost(panels[1], small_points(), legend="best")
+own = report.points("small", {arm: (label, "") for arm, label in ARMS.items()}, "params", 1e3)
+ours = [replace(point, accuracy=100 - point.accuracy) for point in own]
+plots.accuracy_against_cost(panels[1], ours, legend="best")
 plots.save_png(picture, report.folder / "error_vs_parameters.png")
 plt.show()
 report.exhibit("Figure 4")

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-import torch
 from torch import Tensor
 
-from shared.errors import PapertrailError
+from shared.weights.names import under_our_names, with_batches_counted
 
 # torchvision's older files have `norm.1` where the others have `norm1`.
 LAYER = re.compile(r"(?:features\.dense)?block(\d+)\.(?:dense)?layer\.?(\d+)\.(norm|bn|conv)\.?([12])\.(\w+)")
@@ -40,18 +39,8 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     start = {1: STEM if "features.norm0.weight" in state else 1}
     for block in range(1, len(layers) + 1):
         start[block + 1] = start[block] + layers[str(block)] + TRANSITION_LENGTH
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        try:
-            ours = _renamed(name, start)
-        except LookupError:
-            raise PapertrailError(f"`{name}` is no name of a published DenseNet") from None
-        if ours in renamed:
-            raise PapertrailError(f"`{name}` has the place of another tensor, `{ours}` here")
-        renamed[ours] = tensor
-    for name in [name for name in renamed if name.endswith("running_var")]:
-        renamed.setdefault(name.replace("running_var", "num_batches_tracked"), torch.tensor(0))
-    return renamed
+    renamed = under_our_names(state, lambda name: _renamed(name, start), "a published DenseNet")
+    return with_batches_counted(renamed)
 
 
 def _renamed(name: str, start: dict[int, int]) -> str:

@@ -76,17 +76,6 @@ def points() -> list[plots.Point]:
 LABELS = {"none": "without attention", "se": "SE", "eca": "ECA"}
 
 
-def small_points() -> list[plots.Point]:
-    """Our own runs: one point for each arm of the small protocol."""
-    found = []
-    for arm, label in LABELS.items():
-        result, spec = report.result("small", arm), report.protocols["small"].arms[arm]
-        if result is not None:
-            params = count_model("eca_net", spec.builder, spec.args, classes=10).params
-            found.append(plots.Point(label, "", params / 1e3, result.mean, counted=True, spread=result.std or 0.0))
-    return found
-
-
 picture, panels = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(1.6, 1))
 panels[0].set(
     title="The paper: ImageNet",
@@ -99,7 +88,8 @@ panels[1].set(
     ylabel="top-1, % (mean ± one standard deviation)",
 )
 plots.accuracy_against_cost(panels[0], points(), joined=tuple(FAMILIES))
-plots.accuracy_against_cost(panels[1], small_points(), legend="best")
+own = report.points("small", {arm: (label, "") for arm, label in LABELS.items()}, "params", 1e3)
+plots.accuracy_against_cost(panels[1], own, legend="best")
 plots.save_png(picture, report.folder / "accuracy_vs_parameters.png")
 plt.show()
 

@@ -303,17 +303,6 @@ def imagenet_points() -> list[plots.Point]:
     return sorted(points, key=lambda point: order.index(point.family))
 
 
-def small_points() -> list[plots.Point]:
-    """Our own runs: one point for each arm of the small protocol."""
-    points = []
-    for arm, label in LABELS.items():
-        result, spec = report.result("small", arm), report.protocols["small"].arms[arm]
-        if result is not None:
-            family, cost = label.partition(",")[0], count(MODELS[spec.builder](**spec.args), CIFAR).macs / MILLION
-            points.append(plots.Point(family, label, cost, result.mean, counted=True, spread=result.std or 0.0))
-    return points
-
-
 picture, panels = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(1.6, 1))
 panels[0].set(
     title="The paper: small networks on ImageNet",
@@ -326,7 +315,8 @@ panels[1].set(
     ylabel="top-1, % (mean ± one standard deviation)",
 )
 plots.accuracy_against_cost(panels[0], imagenet_points(), joined=FAMILIES)
-plots.accuracy_against_cost(panels[1], small_points())
+looks = {arm: (label.partition(",")[0], label) for arm, label in LABELS.items()}
+plots.accuracy_against_cost(panels[1], report.points("small", looks, "macs", MILLION))
 plots.save_png(picture, report.folder / "accuracy_vs_macs.png")
 plt.show()
 report.exhibit("Figure 6")

@@ -6,7 +6,7 @@ import re
 
 from torch import Tensor
 
-from shared.errors import PapertrailError
+from shared.weights.names import under_our_names
 
 # Outside the blocks.
 WHOLE = {"conv_stem": "stem.0", "bn1": "stem.1", "conv_head": "head.0", "classifier": "classifier.2"}
@@ -31,16 +31,7 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
             parts.setdefault((int(found[1]), int(found[2])), set()).add(found[3].split(".")[0])
     # The last of their blocks is the 1x1 convolution behind the bottlenecks.
     numbers = {place: number for number, place in enumerate(sorted(parts))}
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        try:
-            ours = _renamed(name, parts, numbers)
-        except LookupError:
-            raise PapertrailError(f"`{name}` is no name of a published GhostNet") from None
-        if ours in renamed:
-            raise PapertrailError(f"`{name}` has the place of another tensor, `{ours}` here")
-        renamed[ours] = tensor
-    return renamed
+    return under_our_names(state, lambda name: _renamed(name, parts, numbers), "a published GhostNet")
 
 
 def _renamed(name: str, parts: dict[tuple[int, int], set[str]], numbers: dict[tuple[int, int], int]) -> str:

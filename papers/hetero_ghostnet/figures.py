@@ -36,7 +36,7 @@ from shared.files import ROOT, read_json
 from shared.ledger import tables
 from shared.ledger.counts import count_model
 from shared.ledger.printed import parse_printed
-from shared.measure import Count, count
+from shared.measure import Count
 from shared.weights.load import load_checkpoint
 
 report = Report("hetero_ghostnet")
@@ -255,17 +255,6 @@ def printed_points(kind: str, unit: float) -> list[plots.Point]:
     return points
 
 
-def own_points() -> list[plots.Point]:
-    """One point for each arm of `small`."""
-    points = []
-    for arm, label in LABELS.items():
-        result, spec = report.result("small", arm), report.protocols["small"].arms[arm]
-        if result is not None:
-            cost = count(MODELS[spec.builder](classes=10, **spec.args), (3, 32, 32)).macs / 1e6
-            points.append(plots.Point(label, "", cost, result.mean, counted=True, spread=result.std or 0.0))
-    return points
-
-
 picture, panels = plt.subplots(1, 3, figsize=(12.5, 3.9), width_ratios=(1, 1, 0.8))
 panels[0].set(title="printed accuracy", xlabel="MACs, billions (counted here)", ylabel="ImageNet top-1, %")
 panels[1].set(title="printed accuracy", xlabel="activations, millions (counted here)")
@@ -276,7 +265,8 @@ for axes, ticks in zip(panels, ((0.2, 0.5, 1, 2, 5, 10, 20), (2, 5, 10, 20, 40))
 panels[2].set(title=f"here: {report.scale('small')}", xlabel="MACs, millions", ylabel="top-1, %")
 plots.accuracy_against_cost(panels[0], printed_points("macs", 1e9), joined=tuple(PRINTED.values()))
 plots.accuracy_against_cost(panels[1], printed_points("activations", 1e6), joined=tuple(PRINTED.values()))
-plots.accuracy_against_cost(panels[2], own_points(), legend="best")
+own = report.points("small", {arm: (label, "") for arm, label in LABELS.items()}, "macs", 1e6)
+plots.accuracy_against_cost(panels[2], own, legend="best")
 plots.save_png(picture, report.folder / "accuracy_vs_cost.png")
 plt.show()
 

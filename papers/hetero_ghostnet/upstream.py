@@ -7,7 +7,7 @@ import re
 from torch import Tensor
 
 from papers.ghostnet import upstream as ghostnet
-from shared.errors import PapertrailError
+from shared.weights.names import under_our_names
 
 # Outside the stages; timm's names have a point.
 WHOLE = {"stem.conv": "stem.0", "stem.bn": "stem.1", "head.fc": "classifier"}
@@ -35,17 +35,13 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     if "conv_stem.weight" in state:
         return ghostnet.rename(state)
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        layer, _, kind = name.rpartition(".")
-        try:
-            ours = f"{_layer(layer)}.{kind}"
-        except LookupError:
-            raise PapertrailError(f"`{name}` is no name of a published RegNetX, G-Ghost-RegNet or GhostNet") from None
-        if ours in renamed:
-            raise PapertrailError(f"`{name}` has the place of another tensor, `{ours}` here")
-        renamed[ours] = tensor
-    return renamed
+    return under_our_names(state, _renamed, "a published RegNetX, G-Ghost-RegNet or GhostNet")
+
+
+def _renamed(name: str) -> str:
+    """LookupError: there is no such name."""
+    layer, _, kind = name.rpartition(".")
+    return f"{_layer(layer)}.{kind}"
 
 
 def _layer(name: str) -> str:

@@ -116,17 +116,6 @@ def printed_points() -> list[plots.Point]:
     return found
 
 
-def small_points() -> list[plots.Point]:
-    """Our own runs: one point for each arm of the small protocol."""
-    found = []
-    for arm, label in LABELS.items():
-        result, spec = report.result("small", arm), report.protocols["small"].arms[arm]
-        if result is not None:
-            macs = count_model("res2net", spec.builder, spec.args, classes=10).macs / 1e6
-            found.append(plots.Point(label, "", macs, result.mean, counted=True, spread=result.std or 0.0))
-    return found
-
-
 picture, panels = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(1.6, 1))
 panels[0].set(
     title="The paper: Res2Net-50 on ImageNet",
@@ -139,7 +128,8 @@ panels[1].set(
     ylabel="top-1, % (mean ± one standard deviation)",
 )
 plots.accuracy_against_cost(panels[0], printed_points())
-plots.accuracy_against_cost(panels[1], small_points(), legend="best")
+own = report.points("small", {arm: (label, "") for arm, label in LABELS.items()}, "macs", 1e6)
+plots.accuracy_against_cost(panels[1], own, legend="best")
 plots.save_png(picture, report.folder / "accuracy_vs_macs.png")
 plt.show()
 report.exhibit("Table 3")

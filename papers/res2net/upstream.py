@@ -6,7 +6,7 @@ import re
 
 from torch import Tensor
 
-from shared.errors import PapertrailError
+from shared.weights.names import under_our_names
 
 STEMS = {
     **{"conv1": "stem.0", "bn1": "stem.1"},
@@ -33,19 +33,13 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         PapertrailError: a tensor has a name that no release has, or the place of another tensor.
     """
-    renamed: dict[str, Tensor] = {}
     deep = "conv1.0.weight" in state
-    for name, tensor in state.items():
-        if UNUSED.fullmatch(name):
-            continue
-        try:
-            ours = _renamed(name, deep)
-        except LookupError:
-            raise PapertrailError(f"`{name}` is no name of a published Res2Net") from None
-        if ours in renamed:
-            raise PapertrailError(f"`{name}` has the place of another tensor, `{ours}` here")
-        renamed[ours] = tensor.flatten(1) if name == "fc.weight" else tensor  # DLA's is a 1x1 convolution
-    return renamed
+    read = {
+        name: tensor.flatten(1) if name == "fc.weight" else tensor  # DLA's is a 1x1 convolution
+        for name, tensor in state.items()
+        if not UNUSED.fullmatch(name)
+    }
+    return under_our_names(read, lambda name: _renamed(name, deep), "a published Res2Net")
 
 
 def _renamed(name: str, deep: bool) -> str:

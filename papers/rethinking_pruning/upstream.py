@@ -20,9 +20,10 @@ from shared.builders import build
 from shared.checkpoints.convert import convert
 from shared.datasets.augment import Augment
 from shared.datasets.find import data_root
-from shared.errors import DataError, PapertrailError, exit_status
+from shared.errors import DataError, exit_status
 from shared.files import sha256_file, write_json
 from shared.training.accuracy import seen
+from shared.weights.names import under_our_names, with_batches_counted
 from shared.weights.storage import fill, load_weights
 
 SOURCE = "https://github.com/akamaster/pytorch_resnet_cifar10"
@@ -47,19 +48,11 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Their normalisations do not count batches, ours do: the counts are zero.
 
     Raises:
-        PapertrailError: a tensor has a name that these weights do not have.
+        PapertrailError: a tensor has a name that these weights do not have, or the place of another tensor.
     """
     blocks = 1 + max((int(found[2]) for name in state if (found := BLOCK.fullmatch(name))), default=0)
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        try:
-            ours = _renamed(name, blocks)
-        except LookupError:
-            raise PapertrailError(f"`{name}` is no name of a published ResNet of {SOURCE}") from None
-        renamed[ours] = tensor
-        if ours.endswith("running_var"):
-            renamed[ours.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
-    return renamed
+    renamed = under_our_names(state, lambda name: _renamed(name, blocks), f"a published ResNet of {SOURCE}")
+    return with_batches_counted(renamed)
 
 
 def _renamed(name: str, blocks: int) -> str:

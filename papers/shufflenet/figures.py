@@ -254,12 +254,7 @@ for entry in report.of("Table 5"):
         label = entry.row.removesuffix(" MobileNet-224").removeprefix("ShuffleNet ")
         cost = float(parse_printed(entry.ours).value) / 1e6
         printed_points.append(plots.Point(family, label, cost, accuracy, counted=True))
-own = []
-for arm, label in LABELS.items():
-    result, spec = report.result("small", arm), report.protocols["small"].arms[arm]
-    if result is not None:
-        cost = count_model("shufflenet", spec.builder, spec.args, classes=10).macs / 1e6
-        own.append(plots.Point(label, "", cost, result.mean, counted=True, spread=result.std or 0.0))
+own = report.points("small", {arm: (label, "") for arm, label in LABELS.items()}, "macs", 1e6)
 
 picture, panels = plt.subplots(1, 2, figsize=(12, 4.4), width_ratios=(1.5, 1))
 panels[0].set(title="The paper: ImageNet", xlabel="multiply-adds, M (counted here)", ylabel="top-1, % (printed)")

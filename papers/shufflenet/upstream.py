@@ -13,6 +13,7 @@ from torch import Tensor
 
 from papers.shufflenet.model import REPEATS, parse_repeats, shuffle_layer
 from shared.errors import PapertrailError
+from shared.weights.names import under_our_names
 
 WHOLE = {"first_conv.0": "stem.0", "first_conv.1": "stem.1", "classifier.0": "classifier"}
 LAYERS = {
@@ -28,25 +29,26 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state dictionary of `papers.shufflenet.model.ShuffleNet` with `permutation="code"`, from theirs.
 
     Raises:
-        PapertrailError: a tensor has a name that the official code does not have, or the second unit is missing.
+        PapertrailError: a tensor has a name that the official code does not have or the place of another tensor, or the
+            second unit is missing.
     """
     if not {OUT, SEEN} <= state.keys():
         raise PapertrailError(f"`{SEEN}` or `{OUT}` is missing: these are no weights of the official ShuffleNet")
     groups = state[OUT].shape[0] // state[SEEN].shape[1]
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        layer, _, kind = name.rpartition(".")
-        found = UNIT.fullmatch(layer)
-        try:
-            ours = WHOLE[layer] if found is None else f"{_unit(int(found[1]))}.{LAYERS[found[2]]}"
-        except LookupError:
-            raise PapertrailError(f"`{name}` is no name of the official ShuffleNet") from None
-        if found is not None and ".spatial." in ours and groups > 1 and tensor.ndim:
-            shuffle = shuffle_layer(len(tensor), groups, "code")
-            tensor = tensor[shuffle.index]
-            renamed[f"{_unit(int(found[1]))}.shuffle.index"] = shuffle.index
-        renamed[f"{ours}.{kind}"] = tensor
+    renamed = under_our_names(state, _renamed, "the official ShuffleNet")
+    for name, tensor in list(renamed.items()):
+        unit, spatial, _ = name.partition(".spatial.")
+        if spatial and groups > 1 and tensor.ndim:
+            index = shuffle_layer(len(tensor), groups, "code").index
+            renamed |= {name: tensor[index], f"{unit}.shuffle.index": index}
     return renamed
+
+
+def _renamed(name: str) -> str:
+    """LookupError: there is no such name."""
+    layer, _, kind = name.rpartition(".")
+    found = UNIT.fullmatch(layer)
+    return f"{WHOLE[layer] if found is None else f'{_unit(int(found[1]))}.{LAYERS[found[2]]}'}.{kind}"
 
 
 def _unit(number: int) -> str:

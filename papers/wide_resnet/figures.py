@@ -179,17 +179,6 @@ ARMS = {
 FAMILY = {"wide": "wide", "thin": "thin and deep"}
 
 
-def runs_of(protocol: str) -> list[plots.Point]:
-    """Our own runs: a point for each arm."""
-    points = []
-    for arm, label in ARMS[protocol].items():
-        result, records = report.result(protocol, arm), report.records(protocol, arm)
-        if result is not None and records:
-            size = next(iter(records.values())).params / 1e3
-            points.append(plots.Point(FAMILY[arm], label, size, result.mean, True, result.std or 0.0))
-    return points
-
-
 picture, panels = plt.subplots(1, 2, figsize=(12, 4.6), width_ratios=(1.6, 1))
 panels[0].set(
     title="The paper: CIFAR-10",
@@ -205,7 +194,8 @@ panels[1].set(
 plots.accuracy_against_cost(panels[0], rivals(), joined=("wide",))
 panels[0].set_xticks(SIZES[2:], [f"{size:g}" for size in SIZES[2:]])
 panels[0].minorticks_off()
-plots.accuracy_against_cost(panels[1], runs_of("small"), legend="best")
+own = report.points("small", {arm: (FAMILY[arm], label) for arm, label in ARMS["small"].items()}, "params", 1e3)
+plots.accuracy_against_cost(panels[1], own, legend="best")
 plots.save_png(picture, report.folder / "accuracy_vs_parameters.png")
 plt.show()
 

@@ -19,8 +19,9 @@ from shared.builders import build
 from shared.checkpoints.convert import convert
 from shared.datasets.augment import normalise, to_unit
 from shared.datasets.find import data_root
-from shared.errors import DataError, PapertrailError, exit_status
+from shared.errors import DataError, exit_status
 from shared.files import sha256_file, write_json
+from shared.weights.names import under_our_names
 from shared.weights.storage import fill, load_weights
 
 SOURCE = "https://github.com/karanchahal/distiller"
@@ -46,16 +47,10 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state dictionary of our network from a published one; the names tell which of the two kinds it is.
 
     Raises:
-        PapertrailError: a tensor has a name that no such network has.
+        PapertrailError: a tensor has a name that no such network has, or the place of another tensor.
     """
     large = "layer4.0.conv1.weight" in state
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        try:
-            renamed[_large(name) if large else _small(name)] = tensor
-        except LookupError:
-            raise PapertrailError(f"`{name}` is no name of a published wide ResNet") from None
-    return renamed
+    return under_our_names(state, _large if large else _small, "a published wide ResNet")
 
 
 def _small(name: str) -> str:

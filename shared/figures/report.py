@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -170,6 +171,24 @@ class Report:
         """The pinned runs of an arm by seed; empty without any."""
         found = read_records(self.slug, protocol)
         return dict(found.arms[arm].seeds) if found is not None and arm in found.arms else {}
+
+    def points(
+        self, protocol: str, arms: Mapping[str, tuple[str, str]], cost: Literal["params", "macs"], unit: float
+    ) -> list[plots.Point]:
+        """The pinned runs of a protocol in a chart of accuracy against cost: the mean over the seeds, spread by std.
+
+        Args:
+            protocol: a name of params.yaml.
+            arms: arm -> the family of its point, and what stands beside it.
+            cost: as the records have it, in `unit`s.
+        """
+        points = []
+        for arm, (family, label) in arms.items():
+            result, records = self.result(protocol, arm), self.records(protocol, arm)
+            if result is not None and records:
+                spent = getattr(next(iter(records.values())), cost) / unit
+                points.append(plots.Point(family, label, spent, result.mean, counted=True, spread=result.std or 0.0))
+        return points
 
     def curves(self, protocol: str, arm: str, column: str) -> NDArray[np.float64] | None:
         """A column of an arm's curves (seeds, epochs); a run that diverged goes on as nothing; None without any run."""

@@ -20,6 +20,7 @@ MANY = [f"digits-arm{number}-0" for number in range(300)]
     ("word", "names", "said"),
     [
         ("gostnet", ["adder_detection", "eca_net", "ghostnet"], "did you mean ghostnet?"),
+        ("gostnet", ["ghostnet", "hetero_ghostnet", "res2net", *MANY], "did you mean ghostnet?"),
         ("GHOSTNET", ["adder_detection", "ghostnet"], "did you mean ghostnet?"),
         ("vgg16", ["VGG16", "VGG19", "ghost"], "did you mean VGG16 or VGG19?"),
         ("resnet", ["attention_resnet20", "ghost"], "did you mean attention_resnet20?"),
