@@ -68,10 +68,21 @@ class Replication(Strict):
     found: dict[str, str]
 
 
+class Journal(Strict):
+    """Where a paper stands that appeared in a journal: its whole name, and the numbers as printed."""
+
+    name: str
+    volume: str
+    number: str
+    pages: str
+
+
 class Paper(Strict):
     """One replicated paper.
 
     Attributes:
+        venue: as one says it: "CVPR 2020".
+        journal: of a paper that is no contribution to a conference.
         verdict: one sentence: whether the paper's point holds here. `{claim id}` stands for what the ledger found.
         keep: the checkpoints whose weights stay in the repository, "<arm>-<protocol>-<seed>"; a later version of one
             that was released follows it, with "-v2" behind its name.
@@ -84,6 +95,7 @@ class Paper(Strict):
     title: str
     authors: tuple[str, ...]
     venue: str
+    journal: Journal | None = None
     year: int
     arxiv: str | None = None
     doi: str | None = None

@@ -20,9 +20,11 @@ from ruamel.yaml import YAML
 from shared import datasets
 from shared.builders import build, find_model, models
 from shared.checkpoints.history import commits
+from shared.checkpoints.published import Published
 from shared.checkpoints.records import broken, unlike
+from shared.code import code_of
 from shared.compression.continued import untrained
-from shared.files import ROOT, read_yaml
+from shared.files import ROOT, read_json, read_yaml
 from shared.ledger import VERDICTS
 from shared.ledger.judge import judge
 from shared.ledger.render import stale
@@ -281,6 +283,20 @@ def test_the_commit_of_every_record_is_in_this_history_or_marked_as_lost(slug: s
         for arm, record in records.arms.items():
             for seed, run in record.seeds.items():
                 assert run.lost == (run.code not in history), f"{name}/{arm}, seed {seed}"
+
+
+@every_paper
+def test_the_record_of_others_networks_is_of_the_pinned_files(slug: str) -> None:
+    upstream = code_of(slug, "upstream")
+    networks: dict[str, Published] = {} if upstream is None else getattr(upstream, "PUBLISHED", {})
+    file = folder(slug) / "upstream.json"
+    record = read_json(file) if networks else {}
+    assert file.exists() == bool(networks) and list(record) == list(networks)
+    for name, one in networks.items():
+        assert one.paper == slug
+        assert {key: record[name][key] for key in ("source", "sha256", "says")} == {
+            "source": one.source, "sha256": one.sha256, "says": one.says,
+        }  # fmt: skip
 
 
 @every_paper

@@ -1,18 +1,32 @@
 """Published DenseNet weights under our names: those of timm and torchvision, and a DenseNet-BC (100, 12) for CIFAR-10.
 
-The latter, of https://github.com/deeplearning-wisc/dice (commit 8acfb8d, MIT), has the names of an older PyTorch
-DenseNet: `block1.layer.0`, `trans1`, `fc`. Imported, it was right about 9,454 of the 10,000 test images of CIFAR-10
-when it was tried here, normalised as it was trained (mean 0.4914, 0.4822, 0.4465, deviation 0.2023, 0.1994, 0.2010).
+The latter has the names of an older PyTorch DenseNet: `block1.layer.0`, `trans1`, `fc`.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 
 from torch import Tensor
 
+from shared.checkpoints.published import Published, write_record
 from shared.weights.names import under_our_names, with_batches_counted
+
+PUBLISHED = {
+    "DenseNet-BC-100 (k=12)": Published(
+        source="https://github.com/deeplearning-wisc/dice",  # commit 8acfb8d, MIT
+        file="cifar10-densenet-bc-100-12-deaefd08.pth",
+        sha256="deaefd082911a1c6c92aacdcfecf03c71b932acc5c08b779c85c44eccdc0c817",
+        says=None,
+        paper="densenet",
+        model="densenet",
+        args={"depth": 100, "growth": 12, "bottleneck": True, "compression": 0.5},
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+    )
+}
 
 # torchvision's older files have `norm.1` where the others have `norm1`.
 LAYER = re.compile(r"(?:features\.dense)?block(\d+)\.(?:dense)?layer\.?(\d+)\.(norm|bn|conv)\.?([12])\.(\w+)")
@@ -56,3 +70,7 @@ def _renamed(name: str, start: dict[int, int]) -> str:
     if layer in LAST:
         return f"features.{start[len(start)] - TRANSITION_LENGTH + NORM}.{kind}"
     return f"{WHOLE[layer]}.{kind}"
+
+
+if __name__ == "__main__":
+    sys.exit(write_record(PUBLISHED, __file__))

@@ -27,8 +27,6 @@ from scipy import stats
 
 from shared.figures import plots
 from shared.figures.report import Report, note
-from shared.files import read_json
-from shared.ledger import tables
 from shared.ledger.counts import count_model
 from shared.ledger.evidence import ArmResult
 from shared.training.protocol import input_shape
@@ -272,18 +270,11 @@ plt.show()
 report.place("Later work")
 
 # %% [markdown]
-# ResNet-20, -32, -44 and -56 that Yerlan Idelbayev trained on CIFAR-10 and published, in our own network, beside the
-# accuracies that he published.
+# ResNet-20, -32, -44 and -56 that Yerlan Idelbayev trained on CIFAR-10 and published, on the 10,000 test images
+# (`python -m papers.rethinking_pruning.upstream`).
 
 # %%
-PUBLISHED = {"resnet20": "91.73", "resnet32": "92.63", "resnet44": "93.10", "resnet56": "93.39"}
-record = report.folder / "upstream.json"
-if record.exists():
-    measured = read_json(record)
-    rows = [[model, PUBLISHED[model], f"{ours['top1']:.2f}"] for model, ours in measured.items()]
-    note(tables.markdown_table(["network", "published top-1, %", "here"], rows))
-else:
-    note("*Not here:* `python -m papers.rethinking_pruning.upstream` has not been run.")
+report.published()
 
 # %% [markdown]
 # ## Beside the exhibits

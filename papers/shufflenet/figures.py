@@ -231,9 +231,7 @@ for number, (name, ids) in enumerate(SOURCES.items()):
         float(entries[f"{identity}.error"].says) if f"{identity}.error" in entries else np.nan for identity in ids
     ]
     axes.bar(np.arange(3) + 0.16 * (number - 2), errors, 0.15, color=plots.PALETTE[number], label=name)
-axes.set(
-    xticks=range(3), xticklabels=["140 M", "38 M", "13 M"], ylabel="ImageNet top-1 error, % (printed)", ylim=(25, None)
-)
+axes.set(xticks=range(3), xticklabels=["140 M", "38 M", "13 M"], ylabel="ImageNet top-1 error, % (printed)")
 axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plt.show()
 

@@ -319,16 +319,12 @@ note(
 # %% [markdown]
 # ## Beside the exhibits
 #
-# Claims that stand in no exhibit that is made, so that none is left out of this notebook. Then others' weights,
-# evaluated on the 10,000 test images of CIFAR-10 by our networks (`python -m papers.wide_resnet.upstream`).
+# Claims that stand in no exhibit that is made, so that none is left out of this notebook. Then others' weights on the
+# 10,000 test images of CIFAR-10 (`python -m papers.wide_resnet.upstream`).
 
 # %%
 report.rest()
-
-record = read_json(report.folder / "upstream.json")
-published = {"WRN-16-1": "91.75", "WRN-28-1": "92.89"}
-rows = [[name, published[name], f"{found['top1']:.2f}"] for name, found in record.items()]
-note(tables.markdown_table(["others' weights", "top-1 as published, %", "here, %"], rows))
+report.published()
 
 # %% [markdown]
 # ## What we learned

@@ -35,12 +35,20 @@ def of_paper(paper: Paper) -> tuple[str, Entry]:
     if open_keys:
         file = home(paper.slug) / "paper.yaml"
         raise PapertrailError(f"{file}: {', '.join(open_keys)}: still to be filled in; until then there is no citation")
-    fields = {"title": f"{{{paper.title}}}", "booktitle": paper.venue, "year": str(paper.year)}
+    fields = {"title": f"{{{paper.title}}}"}
+    if paper.journal is None:
+        fields["booktitle"] = paper.venue
+    else:
+        printed = paper.journal
+        fields |= {"journal": printed.name, "volume": printed.volume, "number": printed.number}
+        fields["pages"] = printed.pages.replace("-", "--")
+    fields["year"] = str(paper.year)
     if paper.arxiv:
         fields |= {"eprint": paper.arxiv, "archiveprefix": "arXiv"}
     if paper.doi:
         fields["doi"] = paper.doi
-    return paper.bibkey, Entry("inproceedings", fields, {"author": [Person(author) for author in paper.authors]})
+    kind = "inproceedings" if paper.journal is None else "article"
+    return paper.bibkey, Entry(kind, fields, {"author": [Person(author) for author in paper.authors]})
 
 
 def of_weights(name: str, known: Identity) -> tuple[str, Entry]:

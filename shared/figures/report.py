@@ -16,7 +16,7 @@ from torch import nn
 from shared import datasets
 from shared.errors import UsageError, nearest
 from shared.figures import plots
-from shared.files import ROOT
+from shared.files import ROOT, read_json
 from shared.ledger import Entry, tables
 from shared.ledger.claims import RunCheck
 from shared.ledger.evidence import ArmResult, arm_result
@@ -108,6 +108,14 @@ class Report:
         """Show the claims that nothing else has shown, place by place, so that none is left out."""
         left = [entry for entry in self.entries if entry.id not in self._shown]
         self._show(tables.in_order(self._places(left)), titled=True)
+
+    def published(self) -> None:
+        """Show what others' trained networks give in ours, by the record that the paper's upstream.py has written."""
+        rows = [
+            [f"[{name}]({found['source']})", found["says"] or "not found", f"{found['top1']:.2f}"]
+            for name, found in read_json(self.folder / "upstream.json").items()
+        ]
+        note(tables.markdown_table(["trained by others", "top-1 as published, %", "in our network, %"], rows))
 
     def learned(self) -> None:
         """Show what surprised us."""

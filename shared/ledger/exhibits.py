@@ -13,6 +13,8 @@ from pydantic import Field
 from shared.ledger.claims import Arguments, Confidence, Convention, Explanation, Quantity, ShortTest, Units
 from shared.schema import Strict
 
+NAME = r"[a-z0-9_]+"  # of an explanation: a reason that is one such word names one
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Places = tuple[str, ...] | dict[str, tuple[str, ...]]
 
 
@@ -137,7 +139,7 @@ class Exhibit(Stated):
     exhibit: str
     id: str | None = None
     columns: dict[str, Column] = {}
-    explanations: dict[str, Explanation] = {}
+    explanations: dict[Name, Explanation] = {}
     rows: tuple[Row, ...] = ()
     orderings: tuple[Ordering, ...] = ()
     oracles: tuple[Oracle, ...] = ()

@@ -22,7 +22,7 @@ from shared.ledger.claims import (
     OracleCheck,
     QuoteCheck,
 )
-from shared.ledger.exhibits import Column, Exhibit, Number, Ordering, Row, Stated
+from shared.ledger.exhibits import NAME, Column, Exhibit, Number, Ordering, Row, Stated
 from shared.schema import validated
 from shared.training.protocol import EMBEDDED, Protocol, load_protocols
 
@@ -44,7 +44,14 @@ def read_claims(path: Path, protocols: Mapping[str, Protocol]) -> list[Claim]:
     if not isinstance(raw, list) or not raw:
         raise PapertrailError(f"{path}: expected a list of exhibits")
     exhibits = [validated(Exhibit, value, f"{path}: {_name(value, number)}") for number, value in enumerate(raw)]
-    explanations = {name: why for exhibit in exhibits for name, why in exhibit.explanations.items()}
+    explanations: dict[str, Explanation] = {}
+    for exhibit in exhibits:
+        for name, why in exhibit.explanations.items():
+            if name in explanations:
+                raise PapertrailError(
+                    f"{path}: `{exhibit.exhibit}`: explanations: there is another `{name}`; rename one"
+                )
+            explanations[name] = why
     file = File(path, protocols, explanations)
     claims = [claim for exhibit in exhibits for claim in file.claims(exhibit)]
     for identity, times in Counter(claim.id for claim in claims).items():
@@ -163,7 +170,7 @@ class File:
         return validated(Claim, fields, f"{self.path}: claim `{fields['id']}`")
 
     def _text(self, identity: str, reason: str) -> str:
-        if re.fullmatch(r"[a-z0-9_]+", reason) is None:
+        if re.fullmatch(NAME, reason) is None:
             return reason
         self._known(f"claim `{identity}`", "reason", [reason], self.explanations)
         return self.explanations[reason].reason

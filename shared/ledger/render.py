@@ -57,7 +57,8 @@ def verdict(slug: str, entries: Sequence[Entry]) -> str:
             raise PapertrailError(f"papers/{slug}/paper.yaml: main: no claim `{identity}`; {nearest(identity, by_id)}")
         entry = by_id[identity]
         claim = f"{entry.row}, {TITLES[entry.quantity]}" if entry.quantity in TITLES else entry.row
-        rows.append([claim, entry.says, entry.ours or "", _scale(entry, protocols),
+        says = entry.says if entry.confidence in ("read", "derived") else f"{entry.says} ({entry.confidence})"
+        rows.append([claim, says, entry.ours or "", _scale(entry, protocols),
                      marked(entry.verdict, entry.verdict, coloured=False)])  # fmt: skip
     table = markdown_table(["claim", "the paper", "here", "at which scale", "verdict"], rows)
     return f"**{sentence(paper, {entry.id: entry.ours for entry in entries})}**\n\n{table}"

@@ -62,7 +62,7 @@ def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     try:
         return unpack(load(content))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # a damaged header fails in many ways
-        raise PapertrailError(f"{path}: not a safetensors file ({error})") from error
+        raise PapertrailError(f"{path}: not a safetensors file, or a damaged one ({error}); get it again") from error
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], source: Path) -> None:

@@ -10,21 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from papers.densenet import upstream
 from papers.densenet.model import densenet, densenet_imagenet
-from papers.densenet.upstream import rename
-from shared import datasets
+from papers.densenet.upstream import PUBLISHED, rename
 from shared.checkpoints.convert import convert
-from shared.datasets.augment import Augment, normalise, to_unit
-from shared.datasets.find import data_root
-from shared.errors import DataError, PapertrailError
+from shared.errors import PapertrailError
+from shared.files import read_json
 from shared.weights.storage import fill, load_weights
+from tests.published import require_published
 from tests.statistics import with_statistics
 
-BC_100_12 = {"depth": 100, "growth": 12, "bottleneck": True, "compression": 0.5}
-# The published DenseNet-BC (100, 12), what it was trained with, and how many of the first images it is right about.
-FILE = "cifar10-densenet-bc-100-12-deaefd08.pth"
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-IMAGES, RIGHT = 64, 59
+IMAGES, RIGHT = 64, 59  # of the first test images the published DenseNet-BC (100, 12) is right about so many
 
 
 @pytest.mark.parametrize("depth", [121, 161])
@@ -87,21 +83,15 @@ def test_older_names_of_torchvision_are_the_newer_ones() -> None:
     assert list(rename(dict.fromkeys(newer, torch.zeros(1)))) == list(rename(dict.fromkeys(older, torch.zeros(1))))
 
 
-def test_published_weights_classify_the_genuine_test_images(tmp_path: Path) -> None:
-    root = data_root()
-    source = None if root is None else root / "weights" / FILE
-    if source is None or not source.is_file():
-        pytest.skip(f"PAPERTRAIL_DATA has no weights/{FILE}")
-    try:
-        test = datasets.datamodule("cifar10", batch_size=1, augment=Augment(), seed=0).open("test")
-    except DataError:
-        pytest.skip("PAPERTRAIL_DATA has no CIFAR-10")
-    convert("densenet", source, "densenet", BC_100_12, 10, tmp_path / "ours.safetensors")
-    network = densenet(**BC_100_12).eval()  # type: ignore[arg-type]
-    fill(network, load_weights(tmp_path / "ours.safetensors", None), source)
-    with torch.inference_mode():
-        logits = network(normalise(to_unit(test.images[:IMAGES]), MEAN, STD))
-    assert int((logits.argmax(1) == test.labels[:IMAGES]).sum()) == RIGHT
+def test_published_weights_classify_the_genuine_test_images() -> None:
+    (one,) = PUBLISHED.values()
+    require_published(one)
+    assert one.right(one.network(), IMAGES) == RIGHT
+
+
+def test_all_of_the_test_images_were_classified_once() -> None:
+    record = read_json(Path(upstream.__file__).with_name("upstream.json"))
+    assert [found["top1"] for found in record.values()] == [94.54]
 
 
 LAYER = "block1.layer.0.conv1.weight"

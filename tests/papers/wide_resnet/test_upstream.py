@@ -11,16 +11,12 @@ import torch
 
 from papers.wide_resnet import upstream
 from papers.wide_resnet.model import wrn, wrn50_bottleneck
-from shared import datasets
 from shared.checkpoints.convert import convert
-from shared.datasets.find import data_root
-from shared.errors import DataError, PapertrailError
+from shared.errors import PapertrailError
 from shared.files import read_json
 from shared.weights.storage import fill, load_weights
+from tests.published import require_published
 from tests.statistics import with_statistics
-
-# As published with the weights.
-ACCURACY = {16: 91.75, 28: 92.89}
 
 
 def theirs(ours: torch.nn.Module, group: str, classifier: str) -> dict[str, torch.Tensor]:
@@ -80,26 +76,12 @@ def test_a_strange_name_is_named(name: str) -> None:
         upstream.rename(large | {"layer1.0.conv4.weight": torch.zeros(1)})
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="missing"):
-        upstream.published(16, tmp_path)
-    (tmp_path / upstream.FILES[16][0]).write_bytes(b"no weights")
-    with pytest.raises(DataError, match="sha256"):
-        upstream.published(16, tmp_path)
-
-
 def test_the_record_is_of_the_pinned_files_and_as_published() -> None:
-    record = read_json(upstream.OUT)
-    assert record == {
-        f"WRN-{depth}-1": {"sha256": sha256, "top1": ACCURACY[depth]} for depth, (_, sha256) in upstream.FILES.items()
-    }
+    record = read_json(Path(upstream.__file__).with_name("upstream.json"))
+    assert {name: found["top1"] for name, found in record.items()} == {"WRN-16-1": 91.75, "WRN-28-1": 92.89}
 
 
-@pytest.mark.parametrize("depth", [16, pytest.param(28, marks=pytest.mark.slow)])
-def test_published_weights_keep_their_accuracy(depth: int) -> None:
-    root = data_root()
-    if root is None or not (root / "weights" / upstream.FILES[depth][0]).is_file():
-        pytest.skip("the published weights are not here")
-    if not datasets.describe("cifar10")["found"]:
-        pytest.skip("CIFAR-10 is not here")
-    assert upstream.accuracy(upstream.published(depth, root / "weights")) == ACCURACY[depth]
+@pytest.mark.parametrize("name", ["WRN-16-1", pytest.param("WRN-28-1", marks=pytest.mark.slow)])
+def test_published_weights_keep_their_accuracy(name: str) -> None:
+    require_published(one := upstream.PUBLISHED[name])
+    assert f"{one.evaluate()['top1']:.2f}" == one.says

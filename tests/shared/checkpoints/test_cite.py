@@ -47,6 +47,13 @@ def test_the_text_is_always_the_same() -> None:
     )
 
 
+def test_a_paper_of_a_journal_is_an_article() -> None:
+    entry = parse_string(cite("res2net"), "bibtex").entries["gao2021res2net"]
+    assert entry.type == "article" and "booktitle" not in entry.fields
+    assert entry.fields["journal"] == "IEEE Transactions on Pattern Analysis and Machine Intelligence"
+    assert [entry.fields[key] for key in ("volume", "number", "pages", "year")] == ["43", "2", "652--662", "2021"]
+
+
 def test_what_is_special_in_tex_is_escaped() -> None:
     paper = load_paper("ghostnet").model_copy(
         update={"venue": "A & B_1, 100 % #1 ~ café", "authors": ("J. Q. de la Ñ",)}

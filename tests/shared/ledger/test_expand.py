@@ -109,6 +109,12 @@ def test_an_explanation_is_written_once_and_named(claims_file: Write, protocols:
     assert (params.reason, top1.reason) == ("", "far off")  # why it was not tried is nothing that a count says
 
 
+def test_an_explanation_has_a_name_of_its_own(claims_file: Write, protocols: dict[str, Protocol]) -> None:
+    first, second = (table(exhibit=name, explanations={"far": {"reason": name}}) for name in ("Table 5", "Table 6"))
+    with pytest.raises(PapertrailError, match="`Table 6`: explanations: there is another `far`"):
+        read_claims(claims_file(first, second), protocols)
+
+
 def test_an_ordering_is_written_once_for_its_protocols(claims_file: Write, protocols: dict[str, Protocol]) -> None:
     exhibit = table(rows=[], orderings=[{**ORDERING, "protocols": ["small", "full"], "margin": 0.5}])
     small, full = read_claims(claims_file(exhibit), protocols)
@@ -148,6 +154,7 @@ def test_an_oracle_has_a_short_form(claims_file: Write, protocols: dict[str, Pro
         (row(arm="small/plain"), "state a `tolerance`"),
         (row(arm="small/plain", tolerance=1, data="imagenet"), "it needs `imagenet`, protocol `small` has `mnist5k`"),
         (table(rows=[ROW, ROW]), r"2 claims have the id `t5\.vgg"),
+        (table(explanations={"a-reason": {"reason": "why"}}), "explanations.a-reason"),
         (table(orderings=[{**ORDERING, "better": "gohst"}]), "arm of `small`: no `gohst`"),
         (table(orderings=[{**ORDERING, "protocols": ["mini"]}]), "`mini` shows that everything runs"),
         (table(orderings=[{key: ORDERING[key] for key in ORDERING if key != "floor"}]), "floor"),

@@ -1,0 +1,93 @@
+"""Others' trained networks in our own form, evaluated on the test images: a check of network, names and data at once.
+
+A paper's upstream.py names them as PUBLISHED; `python -m papers.<slug>.upstream` looks for their files in the folder
+`weights` that PAPERTRAIL_DATA holds, and writes what they give into upstream.json beside it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from shared import datasets
+from shared.builders import build
+from shared.checkpoints.convert import convert
+from shared.datasets.augment import normalise, to_unit
+from shared.datasets.find import data_root
+from shared.errors import DataError, exit_status
+from shared.files import sha256_file, write_json
+from shared.weights.storage import fill, load_weights
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Published:
+    """A trained network of others.
+
+    Attributes:
+        source: where it was published.
+        file: its name there, or here.
+        sha256: of the file.
+        says: its top-1 accuracy in percent as published with it, in the digits of the print; None where none was.
+        paper: the slug whose builder and upstream.py make our network of it.
+        model: the builder.
+        args: the builder's arguments.
+        mean: that the images are normalised by, for each channel.
+        std: likewise.
+        data: whose test split it is evaluated on.
+    """
+
+    source: str
+    file: str
+    sha256: str
+    says: str | None
+    paper: str
+    model: str
+    args: Mapping[str, Any]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    data: str = "cifar10"
+
+    def network(self) -> nn.Module:
+        """Ours with its weights, in evaluation mode; DataError when the file is missing or not the pinned one."""
+        root = data_root()
+        if root is None:
+            raise DataError("PAPERTRAIL_DATA is not set; it names the folder that holds `weights`")
+        file = root / "weights" / self.file
+        if not file.is_file() or sha256_file(file) != self.sha256:
+            raise DataError(f"{file}: missing, or not the file of sha256 {self.sha256}; download it from {self.source}")
+        args, classes = dict(self.args), datasets.spec(self.data).classes
+        with tempfile.TemporaryDirectory() as scratch:
+            converted = Path(scratch) / "weights.safetensors"
+            convert(self.paper, file, self.model, args, classes, converted)
+            network = build(self.paper, self.model, args, classes)
+            fill(network, load_weights(converted, None), file)
+        return network.eval()
+
+    def right(self, network: nn.Module, images: int | None = None) -> int:
+        """How many of the test images, or of the first `images`, the network is right about."""
+        test = datasets.opened(self.data).read("test")
+        seen, labels = test.images[:images], test.labels[:images]
+        with torch.inference_mode():
+            return sum(
+                int((network(normalise(to_unit(some), self.mean, self.std)).argmax(1) == answers).sum())
+                for some, answers in zip(seen.split(BATCH), labels.split(BATCH), strict=True)
+            )
+
+    def evaluate(self) -> dict[str, str | float | None]:
+        """What upstream.json has of it."""
+        top1 = round(100 * self.right(self.network()) / datasets.spec(self.data).counts["test"], 2)
+        return {"source": self.source, "sha256": self.sha256, "says": self.says, "top1": top1}
+
+
+def write_record(networks: Mapping[str, Published], module: str) -> int:
+    """Evaluate and write upstream.json beside `module`, an upstream.py; the command's exit status."""
+    out = Path(module).with_name("upstream.json")
+    return exit_status(lambda: write_json(out, {name: one.evaluate() for name, one in networks.items()}))
