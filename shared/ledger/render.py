@@ -177,10 +177,12 @@ def papers_table() -> str:
         paper = load_paper(slug)
         file = ROOT / "papers" / slug / "verdicts.json"
         ours = {entry["id"]: entry["ours"] for entry in read_json(file)} if file.exists() else {}
+        # A sentence that names other numbers than it did waits for its own paper to be judged, and holds up no other.
+        judged = ours and all(ours.get(name) for name in NUMBER.findall(paper.verdict))
         more = (
             f"[page](papers/{slug}), [notebook](notebooks/{slug}.ipynb), [{len(ours)} claims](papers/{slug}/ledger.md)"
         )
-        rows.append([f"{paper.title} ({paper.venue})", sentence(paper, ours) if ours else "not judged yet", more])
+        rows.append([f"{paper.title} ({paper.venue})", sentence(paper, ours) if judged else "not judged yet", more])
     return markdown_table(["paper", "does it hold here?", "more"], rows)
 
 

@@ -105,6 +105,13 @@ def test_the_sentence_has_the_numbers_of_the_ledger() -> None:
         render.sentence(paper, {"a.b-1": "+0.63 (-2.79 to +4.04)", "c": None})
 
 
+def test_a_paper_with_a_new_sentence_holds_up_no_other(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "not judged yet" not in render.papers_table()
+    paper = PAPER.model_copy(update={"verdict": "It lies {t9.new.top1} points off."})
+    monkeypatch.setattr(render, "load_paper", lambda slug: paper)
+    assert "not judged yet" in render.papers_table()
+
+
 def test_a_main_claim_that_is_not_there_is_named(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "load_paper", lambda slug: PAPER.model_copy(update={"main": {"no.such": "exact"}}))
     with pytest.raises(PapertrailError, match=r"main: no claim `no\.such`; there are "):
