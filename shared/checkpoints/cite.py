@@ -35,19 +35,15 @@ def of_paper(paper: Paper) -> tuple[str, Entry]:
     if open_keys:
         file = home(paper.slug) / "paper.yaml"
         raise PapertrailError(f"{file}: {', '.join(open_keys)}: still to be filled in; until then there is no citation")
-    fields = {"title": f"{{{paper.title}}}"}
-    if paper.journal is None:
-        fields["booktitle"] = paper.venue
-    else:
-        printed = paper.journal
-        fields |= {"journal": printed.name, "volume": printed.volume, "number": printed.number}
-        fields["pages"] = printed.pages.replace("-", "--")
-    fields["year"] = str(paper.year)
+    kind, place = "inproceedings", {"booktitle": paper.venue}
+    if (journal := paper.journal) is not None:
+        kind, place = "article", {"journal": journal.name, "volume": journal.volume, "number": journal.number}
+        place["pages"] = journal.pages.replace("-", "--")
+    fields = {"title": f"{{{paper.title}}}", **place, "year": str(paper.year)}
     if paper.arxiv:
         fields |= {"eprint": paper.arxiv, "archiveprefix": "arXiv"}
     if paper.doi:
         fields["doi"] = paper.doi
-    kind = "inproceedings" if paper.journal is None else "article"
     return paper.bibkey, Entry(kind, fields, {"author": [Person(author) for author in paper.authors]})
 
 
