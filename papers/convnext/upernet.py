@@ -1,10 +1,12 @@
-"""UperNet (Xiao et al. 2018) on ConvNeXt, the segmentation networks of table 4 (section 4.2).
+"""UperNet (Xiao et al. 2018), the segmentation networks of table 4 (section 4.2).
 
 The four stages meet in a feature pyramid whose top has seen the whole image (pyramid pooling); an auxiliary head on the
 third stage serves training alone. MMSegmentation, where the authors have it from, is not used here: this file says all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,20 +19,33 @@ CHANNELS, AUXILIARY = 512, 256
 BINS = (1, 2, 3, 6)  # sides of the grids that pyramid pooling (Zhao et al. 2017) divides the top into
 
 
+class Stages(nn.Module):
+    """Images (N, in_channels, H, W) to the outputs of ConvNeXt's stages, without what classifies."""
+
+    def __init__(self, network: ConvNeXt) -> None:
+        super().__init__()
+        network.pool = network.norm = network.classifier = nn.Identity()  # type: ignore[assignment]
+        self.network = network
+        self.widths = [stage.blocks[0].depthwise.out_channels for stage in network.stages]  # type: ignore[index, union-attr]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """One (N, C, H / s, W / s) for each stride s of 4, 8, 16 and 32."""
+        return list(self.network.features(images).values())
+
+
 class UperNet(nn.Module):
     """Images (N, in_channels, H, W) to logits (N, classes, H / 4, W / 4).
 
     Args:
-        backbone: its four stages are what the head sees.
+        backbone: images to the outputs of its four stages, at strides 4, 8, 16 and 32.
+        widths: their channels.
         classes: number of classes.
         auxiliary: with the second head, whose logits are returned in training beside the others, (N, classes, H / 16,
             W / 16), to have 0.4 of the weight in the loss.
     """
 
-    def __init__(self, backbone: ConvNeXt, *, classes: int, auxiliary: bool = True) -> None:
+    def __init__(self, backbone: nn.Module, widths: Sequence[int], *, classes: int, auxiliary: bool = True) -> None:
         super().__init__()
-        widths = [stage.blocks[0].depthwise.out_channels for stage in backbone.stages]  # type: ignore[index, union-attr]
-        backbone.pool = backbone.norm = backbone.classifier = nn.Identity()  # type: ignore[assignment]
         self.backbone = backbone
         self.pooled = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(side), conv_bn(widths[-1], CHANNELS, 1, act=nn.ReLU)) for side in BINS
@@ -50,7 +65,7 @@ class UperNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Logits; in training with an auxiliary head the pair of both heads' logits."""
-        levels = list(self.backbone.features(images).values())
+        levels = self.backbone(images)
         top = levels[-1]
         seen = [_resized(pool(top), top) for pool in self.pooled]
         pyramid = [layer(level) for layer, level in zip(self.lateral, levels[:-1], strict=True)]

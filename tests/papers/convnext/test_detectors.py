@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 pytest.importorskip("mmcv.ops")
 
 from papers.convnext import detectors
 from papers.convnext.model import SIZES, convnext
-from papers.convnext.upernet import UperNet
+from papers.convnext.upernet import Stages, UperNet
 from shared.files import ROOT
+from shared.ledger.printed import parse_printed
+from shared.measure import count
 from shared.training.optim import build_optimiser
 from shared.training.protocol import load_protocol
 
@@ -32,12 +35,23 @@ def test_a_cascade_has_three_stages_of_boxes_and_of_masks() -> None:
     assert outputs.shape == (2, proposals + 3 * (4 * 5 + 5 + 1) + 3 * 5)
 
 
-@pytest.mark.parametrize("build", [detectors.mask_rcnn, detectors.cascade_mask_rcnn, detectors.upernet])
+@pytest.mark.parametrize(
+    "build",
+    [
+        detectors.mask_rcnn,
+        detectors.cascade_mask_rcnn,
+        detectors.upernet,
+        detectors.vit,
+        detectors.swin,
+        detectors.swin_cascade,
+        detectors.swin_upernet,
+    ],
+)
 def test_a_backbone_that_the_paper_lacks_is_refused(build: Any) -> None:
-    with pytest.raises(ValueError, match=r"size must be one of tiny, .* not 'huge'"):
+    with pytest.raises(ValueError, match=r"size must be one of .*, not 'huge'"):
         build("huge")
     with pytest.raises(ValueError, match=r"backbone must be one of resnet50, .* not 'swin'"):
-        detectors.rival_cascade("swin")
+        detectors.resnet_cascade("swin")
 
 
 def test_the_learning_rates_of_a_detector_fall_by_groups_of_three_blocks() -> None:
@@ -58,7 +72,7 @@ def test_the_learning_rates_of_a_detector_fall_by_groups_of_three_blocks() -> No
 
 def test_upernet_gives_logits_at_a_quarter_and_the_auxiliary_ones_in_training_alone() -> None:
     torch.manual_seed(0)
-    network = UperNet(convnext("tiny", 0.125), classes=7)
+    network: Any = detectors.upernet("tiny", 0.125, classes=7)
     images = torch.randn(2, 3, 96, 64)
     first, second = network.train()(images)
     assert (first.shape, second.shape) == ((2, 7, 24, 16), (2, 7, 6, 4))
@@ -67,7 +81,8 @@ def test_upernet_gives_logits_at_a_quarter_and_the_auxiliary_ones_in_training_al
         assert parameter.grad is not None and parameter.grad.any(), name
     with torch.inference_mode():
         assert network.eval()(images).shape == (2, 7, 24, 16)
-    alone = UperNet(convnext("tiny", 0.125), classes=7, auxiliary=False)
+    stages = Stages(convnext("tiny", 0.125))
+    alone = UperNet(stages, stages.widths, classes=7, auxiliary=False)
     assert alone.train()(images).shape == (2, 7, 24, 16)
 
 
@@ -76,3 +91,37 @@ def test_every_size_is_a_backbone() -> None:
         with torch.device("meta"):
             network: Any = detectors.mask_rcnn(size)
         assert network.detector.backbone.out_channels == widths
+
+
+def test_swin_is_printed_with_its_normalisation() -> None:
+    """Tables 3 and 4: multiply-adds, five operations an element of layer normalisation, one of batch normalisation."""
+    scene, crop, large_crop = (3, 800, 1280), (3, 512, 2048), (3, 640, 2560)
+    for build, size, shape, printed in (
+        (detectors.swin_mask_rcnn, "tiny", scene, "267G"),
+        (detectors.swin_cascade, "tiny", scene, "745G"),
+        (detectors.swin_cascade, "small", scene, "838G"),
+        (detectors.swin_cascade, "base", scene, "982G"),
+        (detectors.swin_upernet, "tiny", crop, "945G"),
+        (detectors.swin_upernet, "small", crop, "1038G"),
+        (detectors.swin_upernet, "base", crop, "1188G"),
+        (detectors.swin_upernet, "base", large_crop, "1841G"),
+    ):
+        network = build(size)
+        assert parse_printed(printed).is_print_of(count(network, shape).macs + normalisation(network, shape)), printed
+
+
+def normalisation(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Operations of the normalisation layers for one image."""
+    seen = 0
+
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal seen
+        seen += output.numel() * (5 if isinstance(layer, nn.LayerNorm) else 1)
+
+    twin = network.to("meta").eval()
+    for layer in twin.modules():
+        if isinstance(layer, nn.LayerNorm | _BatchNorm):
+            layer.register_forward_hook(add)
+    with torch.no_grad():
+        twin(torch.empty(1, *shape, device="meta"))
+    return seen
