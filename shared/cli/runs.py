@@ -91,7 +91,7 @@ def _together(arms: list[str], paper: str, protocol: str, seed: int | None, jobs
     work: list[tuple[Any, str]] = [("evaluate", arm) for arm in arms if every and arm not in lost]
     result = _perform(work, paper, protocol, seed, False) | {"arms": arms}
     if undone:
-        raise PapertrailError("\n".join(f"{job}: {why}" for job, why in undone.items()))
+        raise PapertrailError("; ".join(f"{job}: {why}" for job, why in undone.items()))
     return result
 
 
