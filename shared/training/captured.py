@@ -49,7 +49,7 @@ class CapturedClassifier(Classifier):
         if self._captured and self._step is not None and self._step.due:
             try:
                 self._step.record()
-            except RuntimeError as error:
+            except Exception as error:  # of whatever the network is made of; its rehearsals went well
                 tell_eager(first_cause(error))
                 self._step, self._captured = None, False
 

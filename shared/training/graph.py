@@ -21,13 +21,13 @@ Function = Callable[[], Tensor]
 
 
 class Graphs(Protocol):
-    """What records functions."""
+    """Something that records functions."""
 
     def rehearse(self, function: Function, *, last: bool) -> Tensor:
         """Call it as it will be recorded; the `last` time it is to do just what will be repeated."""
 
     def record(self, function: Function) -> Function:
-        """A function that repeats, and gives the very tensor that this one gave; RuntimeError where there can be none.
+        """A function that repeats it, and gives the very tensor that this one gave; an error where there can be none.
 
         What is recorded is not done.
         """
@@ -69,7 +69,7 @@ class CudaGraphs:
             # Other threads, which pin memory, may ask the driver for it meanwhile.
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 result = function()
-        except RuntimeError:
+        except Exception:
             fresh = torch.Generator(self.device)  # the old one takes itself to be recorded for ever
             fresh.set_state(state)
             generator.graphsafe_set_state(fresh.graphsafe_get_state())
@@ -110,7 +110,7 @@ class Captured:
         return all(own.shape == other.shape and own.dtype == other.dtype for own, other in pairs)
 
     def record(self) -> None:
-        """RuntimeError says why it cannot be captured."""
+        """The error, whichever it is, says why it cannot be captured."""
         self._repeat = self._graphs.record(self._called)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -153,8 +153,5 @@ def _waits() -> Iterator[list[str]]:
             yield places
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    for one in told:
-        if "called a synchronizing CUDA operation" in str(one.message):
-            places.append(f"{one.filename}:{one.lineno}")
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    # What else was to be told was told in the step before.
+    places += [f"{one.filename}:{one.lineno}" for one in told if "called a synchronizing CUDA" in str(one.message)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import subprocess
 import sys
@@ -92,8 +93,9 @@ def _begin(job: Job, runs: Path, ended: queue.SimpleQueue[Job]) -> subprocess.Po
 
     def tell() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(f"{job.arm} {job.seed}: {line}", end="", flush=True)
+        with contextlib.suppress(BrokenPipeError), process.stdout:  # where nobody reads any more, it ends too
+            for line in process.stdout:
+                print(f"{job.arm} {job.seed}: {line}", end="", flush=True)
         ended.put(job)
 
     threading.Thread(target=tell, daemon=True).start()
