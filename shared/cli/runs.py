@@ -83,10 +83,13 @@ def export_config(
 def _together(arms: list[str], paper: str, protocol: str, seed: int | None, jobs: int, every: bool) -> dict[str, Any]:
     """The arms side by side; then, of `every` one, what was made is measured; then what was not is an error."""
     from shared.paper import load_paper
-    from shared.training.command import perform_together
+    from shared.training.command import checked
 
     slug = load_paper(paper).slug
-    undone = perform_together(None if every else "train", slug, protocol, arms, jobs, seed=seed)
+    stated = checked(_maker(paper, protocol, arms[0]) if every else "train", slug, protocol, arms[0], seed)
+    from shared.training.jobs import make  # late: it brings Lightning, and a misspelt name is told before
+
+    undone = make(slug, protocol, stated, arms, jobs, seed=seed)
     lost = {job.arm for job in undone}
     work: list[tuple[Any, str]] = [("evaluate", arm) for arm in arms if every and arm not in lost]
     result = _perform(work, paper, protocol, seed, False) | {"arms": arms}
@@ -105,7 +108,7 @@ def _arms(paper: str, protocol: str, arm: str | None, every: bool) -> list[str]:
     return sorted(known.arms, key=lambda one: len(known.lineage(one)))
 
 
-def _maker(paper: str, protocol: str, arm: str) -> str:
+def _maker(paper: str, protocol: str, arm: str) -> Any:
     return _protocol(paper, protocol).action(arm)
 
 

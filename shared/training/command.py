@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +12,6 @@ from shared.errors import UsageError
 
 if TYPE_CHECKING:
     from shared.training.arms import Summary
-    from shared.training.jobs import Job
     from shared.training.protocol import Protocol
 
 Action = Literal["train", "prune", "evaluate"]
@@ -50,7 +48,7 @@ def perform(
     # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
     # PyTorch reads it when it is imported: what brings PyTorch comes after it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    _checked(action, paper, protocol, arm, seed)
+    checked(action, paper, protocol, arm, seed)
     from shared.training import arms  # late: it brings Lightning, and a misspelt name is told before
 
     quiet()
@@ -63,58 +61,15 @@ def perform(
     return {}
 
 
-def perform_together(
-    action: Action | None,
-    paper: str,
-    protocol: str,
-    arms: Sequence[str],
-    count: int,
-    *,
-    seed: int | None = None,
-    runs: Path | None = None,
-) -> dict[Job, str]:
-    """Make arms, `count` seeds of them at once (see `shared.training.jobs.side_by_side`).
-
-    Args:
-        action: "train" or "prune"; None does with each arm what it asks for.
-        paper: the slug.
-        protocol: its name.
-        arms: their names; each after the one that it continues.
-        count: of processes at once.
-        seed: this one alone, without a summary.
-        runs: where runs are kept; papers/<slug>/runs when not given.
-
-    Returns:
-        The jobs that are not done, and why. Of an arm with none of them the curves are written.
-
-    Raises:
-        UsageError: as `perform`; also when a run takes several processes by itself.
-    """
-    for arm in arms:
-        stated = _checked(action, paper, protocol, arm, seed)
-    from shared.training.arms import conclude
-    from shared.training.jobs import jobs_of, side_by_side
-    from shared.training.run import runs_of
-
-    if stated.trainer.devices * stated.trainer.nodes > 1:
-        raise UsageError("--jobs: one run of this protocol takes several processes (`trainer`); leave --jobs out")
-    folder = runs or runs_of(paper)
-    undone = side_by_side(jobs_of(paper, protocol, stated, arms, seed), count, lambda _: folder)
-    for arm in arms if seed is None else ():
-        if all(job.arm != arm for job in undone):
-            conclude(folder / protocol / arm, stated.seeds)
-    return undone
-
-
-def _checked(action: Action | None, paper: str, protocol: str, arm: str, seed: int | None) -> Protocol:
-    """The protocol, if all of this can be."""
+def checked(action: Action, paper: str, protocol: str, arm: str, seed: int | None) -> Protocol:
+    """The protocol; UsageError as of `perform`, and before anything that trains is imported."""
     from shared.training.protocol import SEEDS, protocol_with
 
     if seed is not None and not 0 <= seed < SEEDS:
         raise UsageError(f"--seed {seed}: seeds go from 0 to {SEEDS - 1}")
     stated = protocol_with(paper, protocol, arm)
     wanted = stated.action(arm)
-    if action not in (None, "evaluate", wanted):
+    if action not in ("evaluate", wanted):
         raise UsageError(f"`{arm}` is not for `{action}`: papertrail {wanted} {paper} {protocol} {arm}")
     return stated
 

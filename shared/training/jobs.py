@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.errors import UsageError
+from shared.training.arms import conclude
 from shared.training.plan import Action, command
 from shared.training.protocol import Protocol
 from shared.training.run import runs_of
@@ -36,6 +38,43 @@ class Job:
 
     def __str__(self) -> str:
         return f"papers/{self.paper} {self.protocol} {self.arm} --seed {self.seed}"
+
+
+def make(
+    paper: str,
+    name: str,
+    protocol: Protocol,
+    arms: Sequence[str],
+    count: int,
+    *,
+    seed: int | None = None,
+    runs: Path | None = None,
+) -> dict[Job, str]:
+    """Train, or prune, arms of a protocol, `count` seeds of them at once (see `side_by_side`).
+
+    Args:
+        paper: the slug.
+        name: of the protocol.
+        protocol: that one.
+        arms: of it, each after the one that it continues.
+        count: of processes at once.
+        seed: this one alone, without a summary.
+        runs: where runs are kept; papers/<slug>/runs when not given.
+
+    Returns:
+        The jobs that are not done, and why. Of an arm with none of them the curves are written.
+
+    Raises:
+        UsageError: a run takes several processes by itself.
+    """
+    if protocol.trainer.devices * protocol.trainer.nodes > 1:
+        raise UsageError("--jobs: one run of this protocol takes several processes (`trainer`); leave --jobs out")
+    folder = runs or runs_of(paper)
+    undone = side_by_side(jobs_of(paper, name, protocol, arms, seed), count, lambda _: folder)
+    for arm in arms if seed is None else ():
+        if all(job.arm != arm for job in undone):
+            conclude(folder / name / arm, protocol.seeds)
+    return undone
 
 
 def jobs_of(paper: str, name: str, protocol: Protocol, arms: Iterable[str], seed: int | None = None) -> list[Job]:

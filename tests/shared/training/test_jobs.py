@@ -14,7 +14,7 @@ import pytest
 
 from shared.errors import UsageError
 from shared.files import read_json
-from shared.training import arms, command, jobs
+from shared.training import arms, jobs
 from shared.training.jobs import Job, jobs_of, side_by_side
 from shared.training.protocol import Arm
 
@@ -100,7 +100,6 @@ sys.exit(exit_status(lambda: jobs.side_by_side(work, 2, lambda _: Path({str(tmp_
 @pytest.fixture
 def by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that know the protocol of this test."""
-    monkeypatch.setattr("shared.training.protocol.protocol_with", lambda *_: CHAIN)
     monkeypatch.setattr(arms, "protocol_with", lambda *_: CHAIN)
     script = (
         "import sys; from pathlib import Path\n"
@@ -125,18 +124,13 @@ def test_side_by_side_gives_what_one_after_the_other_gives(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
     arms.train_arm("ghostnet", "tiny", "ghost", runs=tmp_path / "one")
-    assert command.perform_together("train", "ghostnet", "tiny", ["ghost"], 2, runs=tmp_path / "two") == {}
+    assert jobs.make("ghostnet", "tiny", CHAIN, ["ghost"], 2, runs=tmp_path / "two") == {}
     assert len(results(tmp_path / "one")) == 2 and results(tmp_path / "one") == results(tmp_path / "two")
     one, two = ((tmp_path / place / "tiny" / "ghost" / "curves.csv").read_text() for place in ("one", "two"))
     assert one == two
 
 
-def test_what_cannot_be_done_side_by_side_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_several_processes_is_none_of_several_runs() -> None:
     two = CHAIN.model_copy(update={"trainer": CHAIN.trainer.model_copy(update={"devices": 2})})
-    monkeypatch.setattr("shared.training.protocol.protocol_with", lambda *_: two)
     with pytest.raises(UsageError, match="--jobs: one run of this protocol takes several processes"):
-        command.perform_together("train", "ghostnet", "tiny", ["ghost"], 2)
-    with pytest.raises(UsageError, match="papertrail train ghostnet tiny ghost"):
-        command.perform_together("prune", "ghostnet", "tiny", ["ghost"], 2)
-    with pytest.raises(UsageError, match="--seed -1: seeds go from 0"):
-        command.perform_together("train", "ghostnet", "tiny", ["ghost"], 2, seed=-1)
+        jobs.make("ghostnet", "tiny", two, ["ghost"], 2)
