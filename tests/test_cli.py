@@ -175,6 +175,8 @@ def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
         (["train", "ghostnet", "mini", "nosuch"], "`mini` has no arm `nosuch`; there are vgg16"),
         (["train", "ghostnet", "mini"], "give either an arm or --all"),
         (["evaluate", "ghostnet", "mini", "vgg16", "--all"], "give either an arm or --all"),
+        (["train", "ghostnet", "mini", "--all", "--fast", "--jobs", "2"], "--jobs is for runs that are kept"),
+        (["train", "network_slimming", "mini", "pruned-40", "--jobs", "2"], "`pruned-40` is not for `train`"),
         (["prune", "ghostnet", "mini"], "Missing argument 'ARM'"),
         (["prune", "network_slimming", "mini", "base"], "`base` is not for `prune`"),
         (["train", "network_slimming", "mini", "pruned-40"], "`pruned-40` is not for `train`"),

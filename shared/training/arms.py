@@ -17,6 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,12 @@ def train_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs:
         run = run_of(paper, name, protocol, arm, one, runs)
         if train_run(run, run_folder(paper, name, arm, one, runs)) and not rank():
             (folder / "metrics.json").unlink(missing_ok=True)  # of other weights
-    if seed is not None or rank():
-        return
+    if seed is None and not rank():
+        conclude(folder, seeds)
+
+
+def conclude(folder: Path, seeds: Sequence[int]) -> None:
+    """Write the curves of an arm, all of whose seeds are made, and remove seeds that its protocol has no more."""
     for found in (folder / "seeds").iterdir():
         # What else lies there is not ours.
         if found.is_dir() and found.name.isdecimal() and int(found.name) not in seeds:
@@ -139,7 +144,7 @@ def _summed_up(values: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _write_curves(folder: Path, seeds: list[int]) -> None:
+def _write_curves(folder: Path, seeds: Sequence[int]) -> None:
     records = {seed: read_json(folder / "seeds" / str(seed) / "run.json") for seed in seeds}
     rows = [{"seed": seed, **row} for seed, record in records.items() for row in record["curves"]]
     if rows:  # where nothing was trained there are none
