@@ -65,6 +65,29 @@ def evaluate(
     return _perform([("evaluate", one) for one in _arms(paper, protocol, arm, every)], paper, protocol, seed, False)
 
 
+def _campaign(found: Any) -> None:
+    from shared.campaign.show import show
+
+    show(found)
+
+
+@command(app, show=_campaign)
+def campaign(
+    minutes: Annotated[float, typer.Option(min=1, help="After which it has ended by itself.")] = 12,
+    papers: Annotated[str | None, typer.Option(metavar="A,B", help="These alone.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of its runs, which `papertrail pin` takes.")] = Path("campaign"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run only what tells how long runs take.")] = False,
+) -> Any:
+    """Make the runs that claims wait for, while there is time."""
+    from shared import paper
+    from shared.campaign.campaign import campaign
+    from shared.training.command import quiet
+
+    slugs = [paper.load_paper(slug.strip()).slug for slug in papers.split(",")] if papers else paper.papers()
+    quiet()
+    return campaign(slugs, out, minutes, dry_run=dry_run)
+
+
 @command(app, "export-config", show=lambda found: print(found["out"]))
 def export_config(
     paper: Slug,

@@ -25,7 +25,7 @@ from filelock import Timeout
 
 from shared.errors import PapertrailError
 from shared.files import git_commit, read_json, write_json, write_text
-from shared.training.plan import CONTINUED, command
+from shared.training.plan import CONTINUED, command, starts
 from shared.training.protocol import protocol_with
 from shared.training.run import finished, lock, rank, run_of, runs_of, train_run
 from shared.weights.card import headline
@@ -80,6 +80,8 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
     Raises:
         PapertrailError: a seed is not trained under what params.yaml and the code say now.
     """
+    from shared.closure import digest  # late, as in plan.py
+
     protocol, runs = protocol_with(paper, name, arm), runs or runs_of(paper)
     folder = runs / name / arm
     values: dict[str, dict[str, float]] = {}
@@ -88,9 +90,8 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
         own = run_folder(paper, name, arm, one, runs)
         record, network = finished(run, own)
         metrics = run.evaluate(network, folder) | record["measured"]
-        write_json(
-            folder / "evaluated" / f"{one}.json", {"sha256": record["sha256"], "code": git_commit(), "metrics": metrics}
-        )
+        made_by = {"code": git_commit(), "sources_digest": digest(starts(paper, protocol, arm, "evaluate"))}
+        write_json(folder / "evaluated" / f"{one}.json", {"sha256": record["sha256"], **made_by, "metrics": metrics})
         print(f"papers/{paper} {name} {arm}, seed {one}: {run.task.tell(metrics)}", flush=True)
         for metric, value in metrics.items():
             values.setdefault(metric, {})[str(one)] = value

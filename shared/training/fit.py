@@ -41,8 +41,8 @@ class ClassificationRun(Run):
         assert isinstance(recipe, ClassificationRecipe)  # the protocol's validator
         return recipe
 
-    def fit(self, folder: Path) -> Outcome:
-        """Train, going on with what an interrupted run left in `folder`.
+    def fit(self, folder: Path, watched_by: Sequence[Callback] = ()) -> Outcome:
+        """Train, going on with what an interrupted run left in `folder`; who watches is told of each step.
 
         DivergedError when the loss is not finite; UsageError when a batch is larger than the training split.
         """
@@ -60,7 +60,7 @@ class ClassificationRun(Run):
                 f"recipe.batch_size: {recipe.batch_size} of {data.length('train')} training images; lower it"
             )
         curves, averaging = Curves(), _averaging(recipe)
-        trainer = _trainer(recipe, hardware, [curves, *averaging], folder)
+        trainer = _trainer(recipe, hardware, [curves, *averaging, *watched_by], folder)
         # Deterministic algorithms fill fresh memory to show who reads it uninitialised: 5 % of a step, and no one does.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         data.trainer = trainer  # it says how many processes share a batch, and so how many batches there are

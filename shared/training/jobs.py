@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from shared.training.protocol import Protocol
 from shared.training.run import runs_of
 
 PATIENCE = 60  # seconds that a process which is to end may take for it
+
+Words = Callable[["Job", Path], list[str]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,20 @@ def jobs_of(paper: str, name: str, protocol: Protocol, arms: Iterable[str], seed
     ]
 
 
-def side_by_side(jobs: Sequence[Job], count: int, runs: Callable[[str], Path] = runs_of) -> dict[Job, str]:
+def made(job: Job, runs: Path) -> list[str]:
+    """Arguments of Python that make what a job is to make."""
+    return command(job.action, job.paper, job.protocol, job.arm, job.seed, runs.resolve())
+
+
+def side_by_side(
+    jobs: Sequence[Job],
+    count: int,
+    runs: Callable[[str], Path] = runs_of,
+    *,
+    words: Words = made,
+    first: Callable[[Sequence[Job]], Job] = lambda ready: ready[0],
+    until: float = math.inf,
+) -> dict[Job, str]:
     """Do jobs in processes of their own, `count` at once, each after the one that it continues, if that is among them.
 
     Every process computes with as many threads as it would alone: on a CPU their number changes a result's last bits.
@@ -97,35 +114,48 @@ def side_by_side(jobs: Sequence[Job], count: int, runs: Callable[[str], Path] = 
         jobs: in the order in which they are begun.
         count: of processes at once.
         runs: where a paper's runs are kept, by its slug.
+        words: arguments of Python that do a job, whose paper's runs are kept there.
+        first: of the jobs that can be begun, in their order, the one that is to be next.
+        until: when all processes are ended, by `time.monotonic`.
 
     Returns:
         The jobs that are not done, and why.
     """
+    before = {job: next((one for one in jobs if job.follows(one)), None) for job in jobs}
     waiting, running = list(jobs), dict[Job, subprocess.Popen[str]]()
     undone: dict[Job, str] = {}
     ended: queue.SimpleQueue[Job] = queue.SimpleQueue()
     try:
         while waiting or running:
+            ready = []
             for job in [*waiting]:
-                before = next((one for one in jobs if job.follows(one)), None)
-                if before in undone:
+                if before[job] in undone:
                     undone[job] = f"not begun, it continues `{job.continues}`"
-                elif before in waiting or before in running or len(running) == count:
-                    continue
-                else:
-                    running[job] = _begin(job, runs(job.paper), ended)
+                    waiting.remove(job)
+                elif before[job] not in waiting and before[job] not in running:
+                    ready.append(job)
+            while ready and len(running) < count:
+                job = first(ready)
+                ready.remove(job)
                 waiting.remove(job)
+                running[job] = _begin(job, words(job, runs(job.paper)), ended)
             if running:
-                job = ended.get()
+                job = ended.get(timeout=_left(until))
                 if running.pop(job).wait():
                     undone[job] = "it failed, its message stands above"
+    except queue.Empty:
+        undone |= dict.fromkeys([*running, *waiting], "the time was up")
     finally:
         _end(list(running.values()))
     return undone
 
 
-def _begin(job: Job, runs: Path, ended: queue.SimpleQueue[Job]) -> subprocess.Popen[str]:
-    words = command(job.action, job.paper, job.protocol, job.arm, job.seed, runs.resolve())
+def _left(until: float) -> float | None:
+    """Seconds, none of them below 0; None without an end."""
+    return None if until == math.inf else max(0.0, until - time.monotonic())
+
+
+def _begin(job: Job, words: Sequence[str], ended: queue.SimpleQueue[Job]) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )

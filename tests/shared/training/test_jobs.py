@@ -134,3 +134,20 @@ def test_a_run_of_several_processes_is_none_of_several_runs() -> None:
     two = CHAIN.model_copy(update={"trainer": CHAIN.trainer.model_copy(update={"devices": 2})})
     with pytest.raises(UsageError, match="--jobs: one run of this protocol takes several processes"):
         jobs.make("ghostnet", "tiny", two, ["ghost"], 2)
+
+
+def test_at_the_time_that_is_given_every_process_is_ended(tmp_path: Path) -> None:
+    """The last job is begun first, since it is asked for; what runs and what waits is not done."""
+    work = [Job("a", "b", arm, 0, "train") for arm in ("slow", "slower", "quick")]
+    seconds = {"slow": "60", "slower": "60", "quick": "0"}
+    sleep = "import sys, time; print('at work', flush=True); time.sleep(float(sys.argv[1]))"
+    began = time.monotonic()
+    undone = side_by_side(
+        work,
+        1,
+        lambda _: tmp_path,
+        words=lambda job, runs: ["-c", sleep, seconds[job.arm]],
+        first=lambda ready: ready[-1],
+        until=began + 10,
+    )
+    assert undone == dict.fromkeys([work[1], work[0]], "the time was up") and time.monotonic() - began < 40
