@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import math
 import os
 import sys
 import tempfile
@@ -73,13 +72,13 @@ class Pace(pl.Callback):
 
     def __init__(self, hear: Callable[[], str], tell: Tell) -> None:
         self.hear, self.tell = hear, tell
-        self.epochs: int | None = None
+        self.epochs = 0
         self.warm = False
         self._begin()
 
     def on_train_start(self, trainer: pl.Trainer, classifier: pl.LightningModule) -> None:
         """However short the run would be: it ends when it is told to."""
-        self.epochs, trainer.fit_loop.max_epochs = trainer.max_epochs, -1
+        self.epochs, trainer.fit_loop.max_epochs = trainer.max_epochs or 0, -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, classifier: pl.LightningModule, *what: Any) -> None:
         """Count, and at the end of a round tell and ask."""
@@ -91,7 +90,7 @@ class Pace(pl.Callback):
         if self.warm:
             self.tell({"steps": self.steps, "seconds": time.perf_counter() - self.began})
         else:
-            self.tell({"steps": trainer.num_training_batches, "epochs": self.epochs or math.nan})
+            self.tell({"steps": trainer.num_training_batches, "epochs": self.epochs})
         self.warm = True
         trainer.should_stop = self.hear() != ROUND
         self._begin()

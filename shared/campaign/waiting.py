@@ -60,8 +60,8 @@ def look(slug: str, out: Path) -> Iterator[Waiting | LeftOut]:
         yield LeftOut(slug, "", 0, str(error))
         return
     for name, protocol in protocols.items():
-        tested = [claim for claim in claims if name.startswith(LARGE) and _tests(claim, name)]
-        wanted = {claim.id: _unrecorded(slug, name, protocol, claim) for claim in tested}
+        tested = {claim.id: _arms(claim, name) for claim in claims if name.startswith(LARGE)}
+        wanted = {claim: _unrecorded(slug, name, protocol, arms) for claim, arms in tested.items()}
         left = {claim: jobs for claim, jobs in wanted.items() if jobs}
         reason = _obstacle(protocol) if left else None
         if reason is not None:
@@ -85,14 +85,16 @@ def is_made(job: Job, protocol: Protocol, out: Path) -> bool:
     return is_finished(run, folder) and read_evaluated(folder, read_json(folder / "run.json")["sha256"]) is not None
 
 
-def _tests(claim: Claim, name: str) -> bool:
-    return isinstance(claim.check, RunCheck | MeasureCheck) and claim.check.protocol == name
-
-
-def _unrecorded(slug: str, name: str, protocol: Protocol, claim: Claim) -> list[Job]:
-    """The jobs behind a claim whose runs are not pinned, each behind the one that it continues."""
+def _arms(claim: Claim, protocol: str) -> list[str]:
+    """The arms of a protocol whose runs decide a claim; none where it is tested otherwise."""
     check = claim.check
-    arms = [check.better, check.than] if isinstance(check, RunCheck) else [check.arm]  # type: ignore[union-attr]
+    if isinstance(check, RunCheck) and check.protocol == protocol:
+        return [check.better, check.than]
+    return [check.arm] if isinstance(check, MeasureCheck) and check.protocol == protocol else []
+
+
+def _unrecorded(slug: str, name: str, protocol: Protocol, arms: list[str]) -> list[Job]:
+    """The jobs that make arms, of the seeds that are not pinned, each behind the one that it continues."""
     jobs = [
         job
         for arm in arms
