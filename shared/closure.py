@@ -34,8 +34,9 @@ def imported(starts: Iterable[str]) -> tuple[str, ...]:
 def digest(starts: Iterable[str]) -> str:
     """SHA-256 over what these modules import and over the lock: equal ones give equal runs on an equal machine.
 
-    Of a file its syntax tree counts, without docstrings, so that a comment, a sentence or a line break changes nothing;
-    versions of Python write trees differently, so that a digest is comparable under one of them.
+    Of a file its syntax tree counts, without docstrings, so that a comment, a sentence or a line break changes nothing.
+    Versions of Python differ in which empty fields a tree has, so that none counts: a run that was made under one is
+    recognised under another.
     """
     whole = hashlib.sha256(lock_hash().encode())
     for name in imported(starts):
@@ -51,7 +52,15 @@ def _tree(path: Path) -> str:
             ast.get_docstring(node, clean=False) is not None
         ):
             del node.body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as tuples and lists of its names and constants, without fields that are empty."""
+    if isinstance(node, ast.AST):
+        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
+        return (type(node).__name__, *(field for field in fields if field[1] not in (None, [])))
+    return [_plain(one) for one in node] if isinstance(node, list) else node
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ class Slimming(Method):
     A `penalty` of 0 trains plainly and tells the same metric. The derivative of |x| is taken as 0 at 0: the
     sub-gradient of the paper.
     """
+
+    capturable: ClassVar[bool] = True
 
     name: Literal["slimming"]
     penalty: NonNegative

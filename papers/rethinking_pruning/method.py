@@ -6,7 +6,7 @@ ECCV 2018; ThiNet is of Luo et al., ICCV 2017, the regression of He, Zhang and S
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import PrivateAttr
@@ -58,6 +58,8 @@ class Gates(Method):
     v is part of the optimiser's state. Under data parallelism g is the mean over all processes, as for any parameter.
     """
 
+    capturable: ClassVar[bool] = True
+
     name: Literal["gates"]
     penalty: NonNegative
     _held: list[tuple[nn.Parameter, Tensor]] = PrivateAttr(default_factory=list)
@@ -95,9 +97,9 @@ class Gates(Method):
             state = optimiser.state[gate]
             moved = gate - rate * gradient
             shrunk = moved.sign() * (moved.abs() - rate * self.penalty).clamp_min(0)
-            speed = shrunk - gate + momentum * state.get("momentum_buffer", torch.zeros_like(gate))
+            speed = state.setdefault("momentum_buffer", torch.zeros_like(gate))
+            speed.copy_(shrunk - gate + momentum * speed)
             gate.copy_(shrunk + momentum * speed)
-            state["momentum_buffer"] = speed
             gate.grad = gradient
 
     def metrics(self, network: nn.Module) -> dict[str, float]:

@@ -20,12 +20,14 @@ class Evaluated(Strict):
 
     Attributes:
         sha256: of the weights that were measured.
-        code: the commit that was checked out, with "-dirty" when sources differed.
+        code: the commit that was checked out, with "-dirty" when sources differed, "unknown" without git.
+        sources_digest: of the code that measured; files that are older than it lack it.
         metrics: on the test split.
     """
 
     sha256: Hash
     code: str
+    sources_digest: Hash | None = None
     metrics: Annotated[dict[str, float], Field(min_length=1)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from shared.training.plan import reads, stated
 from shared.training.protocol import Protocol
 from shared.training.recipe import completed
-from shared.weights.records import ArmRecord, Records, SeedRecord, identity
+from shared.weights.records import ArmRecord, Records, SeedRecord, identity, read_records
 
 # Percentage points. On the same kind of processor a run is equal to the bit; on another it parts from the record after
 # some steps and ends as another seed might: up to a point that says nothing about the code, and more is to be seen.
@@ -49,6 +49,14 @@ def broken(records: Records, protocol: Protocol, arm: str, seed: int) -> str | N
     if fault is None and records.arms[parent].seeds[str(seed)].sha256 != run.start.sha256:
         return f"seed {seed} of `{arm}` goes on from other weights of `{parent}` than are pinned now"
     return fault
+
+
+def recorded(slug: str, name: str, protocol: Protocol, arm: str, seed: int) -> bool:
+    """Whether a run is pinned under what params.yaml states, with all that it continues."""
+    records = read_records(slug, name)
+    if records is None or arm not in records.arms or unlike(records.arms[arm].plan, slug, name, protocol, arm):
+        return False
+    return broken(records, protocol, arm, seed) is None
 
 
 def with_runs(records: Records, arm: str, plan: dict[str, Any], runs: dict[int, SeedRecord]) -> Records:

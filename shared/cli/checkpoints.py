@@ -29,12 +29,17 @@ def _pinned(found: dict[str, list[str]]) -> None:
     print_lines([f"pinned {seed}" for seed in found["seeds"]])
     print_lines([f"kept the weights of {name}" for name in found["checkpoints"]])
     print_lines([f"refused from now on: {reason}" for reason in found["refused"]])
+    for reason in found["left"]:
+        print(f"left for another time: {reason}")
     print("now: git add, git commit; then `papertrail ledger`")
 
 
 @command(app, show=_pinned)
 def pin(
-    runs: Annotated[list[Path], typer.Argument(help="papers/<slug>/runs/<protocol>/<arm>, or seeds/<N> in it.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="papers/<slug>/runs/<protocol>/<arm>, seeds/<N> in it, or the folder of a campaign."),
+    ],
     replace: Annotated[bool, typer.Option("--replace", help="In the place of what is pinned of these seeds.")] = False,
 ) -> dict[str, list[str]]:
     """Make the records of runs part of the repository."""
@@ -42,7 +47,8 @@ def pin(
 
     found = pin(runs, replace=replace)
     checkpoints = [card.ref for card in found.checkpoints]
-    return {"seeds": list(found.seeds), "checkpoints": checkpoints, "refused": list(found.refused)}
+    told = {"seeds": list(found.seeds), "checkpoints": checkpoints, "refused": list(found.refused)}
+    return told | {"left": list(found.left)}
 
 
 def _kept(card: dict[str, Any]) -> None:

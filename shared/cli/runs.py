@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.console import Slug, command
-from shared.errors import UsageError
+from shared.errors import PapertrailError, UsageError
 
 app = typer.Typer()
 Name = Annotated[str, typer.Argument(metavar="PROTOCOL", help="A protocol of the paper's params.yaml.")]
@@ -30,8 +30,15 @@ def train(
     seed: Seed = None,
     fast: Fast = False,
     every: Annotated[bool, typer.Option("--all", help="Make and measure every arm in its turn.")] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Seeds made at once, on one device, each with as many threads as alone.")
+    ] = 1,
 ) -> dict[str, Any]:
     """Train an arm of a protocol, or make and measure --all."""
+    if jobs > 1:
+        if fast:
+            raise UsageError("--jobs is for runs that are kept; leave it, or --fast, out")
+        return _together(_arms(paper, protocol, arm, every), paper, protocol, seed, jobs, every)
     work = [
         (action, one)
         for one in _arms(paper, protocol, arm, every)
@@ -58,6 +65,29 @@ def evaluate(
     return _perform([("evaluate", one) for one in _arms(paper, protocol, arm, every)], paper, protocol, seed, False)
 
 
+def _campaign(found: Any) -> None:
+    from shared.campaign.show import show
+
+    show(found)
+
+
+@command(app, show=_campaign)
+def campaign(
+    minutes: Annotated[float, typer.Option(min=1, help="After which it has ended by itself.")] = 12,
+    papers: Annotated[str | None, typer.Option(metavar="A,B", help="These alone.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of its runs, which `papertrail pin` takes.")] = Path("campaign"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run only what tells how long runs take.")] = False,
+) -> Any:
+    """Make the runs that claims wait for, while there is time."""
+    from shared import paper
+    from shared.campaign.campaign import campaign
+    from shared.training.command import quiet
+
+    slugs = [paper.load_paper(slug.strip()).slug for slug in papers.split(",")] if papers else paper.papers()
+    quiet()
+    return campaign(slugs, out, minutes, dry_run=dry_run)
+
+
 @command(app, "export-config", show=lambda found: print(found["out"]))
 def export_config(
     paper: Slug,
@@ -73,6 +103,24 @@ def export_config(
     return {"out": str(out)}
 
 
+def _together(arms: list[str], paper: str, protocol: str, seed: int | None, jobs: int, every: bool) -> dict[str, Any]:
+    """The arms side by side; then, of `every` one, what was made is measured; then what was not is an error."""
+    from shared.paper import load_paper
+    from shared.training.command import checked
+
+    slug = load_paper(paper).slug
+    stated = checked(_maker(paper, protocol, arms[0]) if every else "train", slug, protocol, arms[0], seed)
+    from shared.training.jobs import make  # late: it brings Lightning, and a misspelt name is told before
+
+    undone = make(slug, protocol, stated, arms, jobs, seed=seed)
+    lost = {job.arm for job in undone}
+    work: list[tuple[Any, str]] = [("evaluate", arm) for arm in arms if every and arm not in lost]
+    result = _perform(work, paper, protocol, seed, False) | {"arms": arms}
+    if undone:
+        raise PapertrailError("; ".join(f"{job}: {why}" for job, why in undone.items()))
+    return result
+
+
 def _arms(paper: str, protocol: str, arm: str | None, every: bool) -> list[str]:
     """The arm that was named; or every arm, each after the one that it continues."""
     if every == (arm is not None):
@@ -83,7 +131,7 @@ def _arms(paper: str, protocol: str, arm: str | None, every: bool) -> list[str]:
     return sorted(known.arms, key=lambda one: len(known.lineage(one)))
 
 
-def _maker(paper: str, protocol: str, arm: str) -> str:
+def _maker(paper: str, protocol: str, arm: str) -> Any:
     return _protocol(paper, protocol).action(arm)
 
 

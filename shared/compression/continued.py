@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from shared import datasets
@@ -83,10 +85,10 @@ class ContinuedRun(ClassificationRun):
             hold_channels(network, begun.channels(network))
         return network
 
-    def fit(self, folder: Path) -> Outcome:
-        """Prune, or train; see `Run.fit`."""
+    def fit(self, folder: Path, watched_by: Sequence[Callback] = ()) -> Outcome:
+        """Prune, or train; see `ClassificationRun.fit`."""
         if self.arm.prune is None:
-            return super().fit(folder)
+            return super().fit(folder, watched_by)
         pruned, network = prune(
             self.build(), self.arm.prune, self.spec, self.seed, lambda changed: self.network(self.args | changed)
         )

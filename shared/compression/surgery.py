@@ -9,7 +9,6 @@ read. What was cut is then compared with the masked network on noise.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -55,7 +54,7 @@ def hold_channels(network: nn.Module, keep: Mapping[str, Tensor]) -> None:
     _check_masks(norms, keep)
     for name, mask in keep.items():
         for parameter in (norms[name].weight, norms[name].bias):
-            parameter.register_hook(functools.partial(_spared, mask))
+            parameter.register_hook(_Spared(mask))
 
 
 def shrink(network: nn.Module, keep: Mapping[str, Tensor], shape: tuple[int, int, int]) -> dict[str, Tensor]:
@@ -174,8 +173,15 @@ def readers(
     return found
 
 
-def _spared(mask: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * mask.to(gradient.device)
+class _Spared:
+    """A gradient without what a mask drops. A GPU is waited for when the mask is brought there: that is done once."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        self.mask = self.mask.to(gradient.device)
+        return gradient * self.mask
 
 
 def _check_masks(norms: Mapping[str, Any], keep: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ augmented alike in every split into batches, on every device and on every rank.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -147,8 +148,14 @@ def to_unit(images: Tensor) -> Tensor:
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Subtract `mean` and divide by `std`, per channel; float images (N, C, H, W) in 0..1."""
     shape = (1, -1, 1, 1)
-    centre = torch.tensor(mean, device=images.device).view(shape)
-    return (images - centre).div_(torch.tensor(std, device=images.device).view(shape))
+    return (images - _constant(mean, images.device).view(shape)).div_(_constant(std, images.device).view(shape))
+
+
+@functools.lru_cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Brought to the device once: a GPU would be waited for in every step."""
+    with torch.inference_mode(False):  # whoever asks first, training uses it too
+        return torch.tensor(values, device=device)
 
 
 def pad_crop_flip(
@@ -242,5 +249,4 @@ def luma(images: Tensor) -> Tensor:
     """The grey value (N, 1, H, W) of images (N, 1 or 3, H, W), with the weights of ITU-R BT.601."""
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor((0.299, 0.587, 0.114), device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    return (images * _constant((0.299, 0.587, 0.114), images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -7,12 +7,16 @@ must agree; it is checked whenever a set is decoded, and what is kept names the 
 from __future__ import annotations
 
 import hashlib
+import math
+import multiprocessing
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from shared.datasets.encoded import to_tensor
 from shared.datasets.find import raw_folder
@@ -20,6 +24,9 @@ from shared.datasets.image_file import read_image
 from shared.datasets.spec import SPLITS, DatasetSpec, Split, SplitName, check_labels, check_split
 from shared.errors import DataError
 from shared.files import atomic_write, read_json, write_json
+
+MANY = 2_000  # images, from which on the cores share the work
+PIECE = 2**19
 
 Encoded = tuple[Sequence[bytes], Tensor]  # files, and labels int64 (N,)
 
@@ -114,12 +121,32 @@ def from_files(spec: DatasetSpec, encoded: Mapping[SplitName, Encoded], where: s
 
 
 def decode(spec: DatasetSpec, encoded: Encoded, where: str) -> Split:
-    """The pixels of image files, in RGB."""
+    """The pixels of image files, in RGB; many of them are decoded on all cores, whose results are the same."""
     files, labels = encoded
     images = torch.empty((len(files), *spec.shape), dtype=torch.uint8)
-    for place, data in enumerate(files):
-        images[place] = decode_one(spec, data, where)
+    pieces = _Pieces(spec, files, where)
+    # A process that is not forked from this one would first have to import all of it.
+    shared_out = len(files) >= MANY and multiprocessing.get_start_method() == "fork"
+    workers = len(os.sched_getaffinity(0)) if shared_out else 0
+    own = torch.Generator()  # the loader draws a number, and the network's are not to be other ones for that
+    for number, piece in enumerate(DataLoader(pieces, batch_size=None, num_workers=workers, generator=own)):
+        images[number * pieces.size :][: len(piece)] = piece
     return Split(images, labels)
+
+
+class _Pieces(Dataset[Tensor]):
+    """Images by the number of their piece of PIECE bytes, of which each worker has two ready in shared memory."""
+
+    def __init__(self, spec: DatasetSpec, files: Sequence[bytes], where: str) -> None:
+        self.spec, self.files, self.where = spec, files, where
+        self.size = max(1, PIECE // math.prod(spec.shape))
+
+    def __len__(self) -> int:
+        return -(-len(self.files) // self.size)
+
+    def __getitem__(self, number: int) -> Tensor:
+        files = self.files[number * self.size : (number + 1) * self.size]
+        return torch.stack([decode_one(self.spec, data, self.where) for data in files])
 
 
 def decode_one(spec: DatasetSpec, source: Path | bytes, where: str) -> Tensor:

@@ -27,10 +27,13 @@ class EpochLoader(DataLoader):
     """Hands whole batches of sample indices to `dataset[indices]`, in the order of `batches`.
 
     Its state is the epoch and the number of batches given out; Lightning stores it in a checkpoint, so that an
-    interrupted epoch goes on with the next batch. The length stays that of the whole epoch.
+    interrupted epoch goes on with the next batch. The length stays that of the whole epoch. With `pin` batches come in
+    memory from which a GPU fetches them by itself, where it would wait for other memory in every step.
     """
 
-    def __init__(self, dataset: Dataset, batches: list[Tensor], *, epoch: int = 0, workers: int = 0) -> None:
+    def __init__(
+        self, dataset: Dataset, batches: list[Tensor], *, epoch: int = 0, workers: int = 0, pin: bool = False
+    ) -> None:
         self.epoch = epoch
         self.given = 0
         self._order = _Batches(batches)
@@ -39,6 +42,7 @@ class EpochLoader(DataLoader):
             batch_size=None,
             sampler=self._order,
             num_workers=workers,
+            pin_memory=pin,
         )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, which counts what it gives

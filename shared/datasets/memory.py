@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,6 +20,8 @@ from shared.datasets.spec import SPLITS, DatasetSpec, Split, SplitName
 from shared.errors import UsageError
 
 Batch = tuple[Tensor, Tensor, Tensor]
+
+PIXELS = 2**20  # those of 1,024 CIFAR images
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -90,13 +93,16 @@ class ImageDataModule(pl.LightningDataModule):
         )
         if not batches:
             raise UsageError(f"{self.length('train')} training samples make no batch of 2 or more; raise the limit")
-        return EpochLoader(self.dataset("train", epoch), batches, epoch=epoch, workers=self.workers)
+        return EpochLoader(
+            self.dataset("train", epoch), batches, epoch=epoch, workers=self.workers, pin=self._device.type == "cuda"
+        )
 
     def val_dataloader(self) -> EpochLoader:
         """The test split, each sample once over all processes."""
         _, rank, world = self._place()
-        batches = test_batches(self.length("test"), self.batch_size, rank=rank, world=world)
-        return EpochLoader(self.dataset("test", 0), batches, workers=self.workers)
+        size = evaluation_batch(self.spec, self.batch_size, self._device)
+        batches = test_batches(self.length("test"), size, rank=rank, world=world)
+        return EpochLoader(self.dataset("test", 0), batches, workers=self.workers, pin=self._device.type == "cuda")
 
     def test_dataloader(self) -> EpochLoader:
         """The same as `val_dataloader`: the project keeps no third split."""
@@ -152,6 +158,16 @@ class ImageDataModule(pl.LightningDataModule):
         if self.trainer is None:
             return 0, 0, 1
         return self.trainer.current_epoch, self.trainer.global_rank, self.trainer.world_size
+
+    @property
+    def _device(self) -> torch.device:
+        """What the batches are for; outside a trainer the CPU."""
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+
+def evaluation_batch(spec: DatasetSpec, batch_size: int, device: torch.device) -> int:
+    """How many images are evaluated at once: on a GPU PIXELS, if that is more; on a CPU a result's last bits stay."""
+    return batch_size if device.type == "cpu" else max(batch_size, PIXELS // (spec.shape[1] * spec.shape[2]))
 
 
 class InMemory(ImageDataModule):

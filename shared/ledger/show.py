@@ -27,7 +27,7 @@ def show(entries: Sequence[Entry]) -> None:
         row = f"{entry.row} ({entry.protocol})" if entry.protocol else entry.row
         ours = (entry.ours or "").replace("[", r"\[")
         table.add_row(entry.where, row, entry.quantity, entry.says, ours, verdict)
-    _console().print(table, "")
+    console().print(table, "")
     tally(entries)
 
 
@@ -35,10 +35,10 @@ def tally(entries: Sequence[Entry]) -> None:
     """Print how many claims have which verdict."""
     counts = Counter(entry.verdict for entry in entries)
     line = ", ".join(_coloured(verdict, f"{counts[verdict]} {verdict}") for verdict in VERDICTS if counts[verdict])
-    _console().print(f"{len(entries)} claims: {line}")
+    console().print(f"{len(entries)} claims: {line}")
 
 
-def _console() -> Console:
+def console() -> Console:
     """As wide as the terminal; what is piped into another program keeps one line for each claim."""
     return Console() if sys.stdout.isatty() else Console(width=WIDE, soft_wrap=True)
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from shared import datasets
 from shared.datasets.augment import Augment
+from shared.datasets.memory import evaluation_batch
 from shared.training.classification import ClassificationRecipe
 
 BATCH = 256
@@ -27,7 +28,8 @@ def seen(network: nn.Module, augment: Augment, data: str) -> dict[str, float]:
         DataError: the data are missing or damaged.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = datasets.datamodule(data, batch_size=BATCH, augment=augment, seed=0)
+    size = evaluation_batch(datasets.spec(data), BATCH, device)
+    module = datasets.datamodule(data, batch_size=size, augment=augment, seed=0)
     module.data["test"] = module.open("test")  # the training split is not needed
     network = network.to(device).eval()
     loss, first, fifth = 0.0, 0, 0

@@ -17,6 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from filelock import Timeout
 
 from shared.errors import PapertrailError
 from shared.files import git_commit, read_json, write_json, write_text
-from shared.training.plan import CONTINUED, command
+from shared.training.plan import CONTINUED, command, starts
 from shared.training.protocol import protocol_with
 from shared.training.run import finished, lock, rank, run_of, runs_of, train_run
 from shared.weights.card import headline
@@ -57,8 +58,12 @@ def train_arm(paper: str, name: str, arm: str, *, seed: int | None = None, runs:
         run = run_of(paper, name, protocol, arm, one, runs)
         if train_run(run, run_folder(paper, name, arm, one, runs)) and not rank():
             (folder / "metrics.json").unlink(missing_ok=True)  # of other weights
-    if seed is not None or rank():
-        return
+    if seed is None and not rank():
+        conclude(folder, seeds)
+
+
+def conclude(folder: Path, seeds: Sequence[int]) -> None:
+    """Write the curves of an arm, all of whose seeds are made, and remove seeds that its protocol has no more."""
     for found in (folder / "seeds").iterdir():
         # What else lies there is not ours.
         if found.is_dir() and found.name.isdecimal() and int(found.name) not in seeds:
@@ -75,6 +80,8 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
     Raises:
         PapertrailError: a seed is not trained under what params.yaml and the code say now.
     """
+    from shared.closure import digest  # late, as in plan.py
+
     protocol, runs = protocol_with(paper, name, arm), runs or runs_of(paper)
     folder = runs / name / arm
     values: dict[str, dict[str, float]] = {}
@@ -83,9 +90,8 @@ def evaluate_arm(paper: str, name: str, arm: str, *, seed: int | None = None, ru
         own = run_folder(paper, name, arm, one, runs)
         record, network = finished(run, own)
         metrics = run.evaluate(network, folder) | record["measured"]
-        write_json(
-            folder / "evaluated" / f"{one}.json", {"sha256": record["sha256"], "code": git_commit(), "metrics": metrics}
-        )
+        made_by = {"code": git_commit(), "sources_digest": digest(starts(paper, protocol, arm, "evaluate"))}
+        write_json(folder / "evaluated" / f"{one}.json", {"sha256": record["sha256"], **made_by, "metrics": metrics})
         print(f"papers/{paper} {name} {arm}, seed {one}: {run.task.tell(metrics)}", flush=True)
         for metric, value in metrics.items():
             values.setdefault(metric, {})[str(one)] = value
@@ -139,7 +145,7 @@ def _summed_up(values: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _write_curves(folder: Path, seeds: list[int]) -> None:
+def _write_curves(folder: Path, seeds: Sequence[int]) -> None:
     records = {seed: read_json(folder / "seeds" / str(seed) / "run.json") for seed in seeds}
     rows = [{"seed": seed, **row} for seed, record in records.items() for row in record["curves"]]
     if rows:  # where nothing was trained there are none

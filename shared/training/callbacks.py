@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.plugins.io import CheckpointIO
+from torch import Tensor
 
 from shared.training.classifier import Classifier
 from shared.training.resume import keep, kept
@@ -26,7 +29,7 @@ class Curves(pl.Callback):
         """Lightning has run the epoch's pass over the test split by now."""
         assert isinstance(classifier, Classifier)
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row["lr"] = classifier.learning_rate(trainer.global_step)
         row["train_loss"] = round(float(classifier.train_loss.compute()), 6)
         self.rows.append(row | classifier.tested())
 
@@ -37,6 +40,46 @@ class Curves(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of the interrupted run."""
         self.rows = list(state_dict["rows"])
+
+
+class Averages(EMAWeightAveraging):
+    """The exponential moving average of the weights, on a GPU where the network is.
+
+    Lightning's own stays on the CPU, where the network is when it is set up, and in every step waits for all that a
+    GPU has to do. Here a GPU averages numbers that are not whole, and copies the others; a CPU does as Lightning does.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(decay=decay)
+        self.decay = decay
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+
+    def setup(self, trainer: pl.Trainer, classifier: pl.LightningModule, stage: str) -> None:
+        """Begin with the network as it is."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, classifier, stage)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: pl.Trainer, classifier: pl.LightningModule, *what: Any) -> None:
+        """Average after every step of the optimiser; the first one is the average so far."""
+        if classifier.device.type == "cpu":
+            super().on_train_batch_end(trainer, classifier, *what)
+            return
+        if trainer.global_step == self._latest_update_step:
+            return
+        assert self._average_model is not None
+        if not self._pairs:
+            both = self._average_model.module, classifier
+            averages, trained = ([*one.parameters(), *one.buffers()] for one in both)
+            self._pairs = list(zip(averages, trained, strict=True))
+        moved = [pair for pair in self._pairs if pair[0].is_floating_point() and self._latest_update_step]
+        if moved:
+            torch._foreach_lerp_([average for average, _ in moved], [now for _, now in moved], 1 - self.decay)
+        for average, now in self._pairs:
+            if not (moved and average.is_floating_point()):
+                average.copy_(now)
+        self._average_model.n_averaged += 1
+        self._latest_update_step = trainer.global_step
 
 
 class Together(pl.Callback):

@@ -70,7 +70,9 @@ TASK = Task(
     name="classification",
     recipe=ClassificationRecipe,
     boxes=False,
-    hardware=frozenset({"accelerator", "devices", "nodes", "strategy", "precision", "channels_last", "workers"}),
+    hardware=frozenset(
+        {"accelerator", "devices", "nodes", "strategy", "precision", "channels_last", "workers", "graph"}
+    ),
     continues=True,
     headlines={"top1": "top-1 {:.2f} %"},
     curve=("test_top1", "top-1 accuracy on the test split (%)"),

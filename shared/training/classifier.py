@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,10 @@ from shared.training.optim import build_optimiser, learning_rate_factor
 from shared.weights.load import load_checkpoint
 
 Teacher = Callable[[Tensor], Tensor]
+
+# Batches after which a loss that is not finite is noticed, at the latest: whoever looks at a number waits for all that
+# a GPU has still to do.
+LOOK = {"cpu": 1, "cuda": 50}
 
 
 class DivergedError(PapertrailError):
@@ -61,11 +66,12 @@ class Classifier(pl.LightningModule):
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
         self.teacher = teacher
-        self.train_loss = MeanMetric()
+        self.train_loss = MeanMetric(nan_strategy="disable")  # to look for a NaN is to wait for the GPU
         self.test_loss = MeanMetric()
-        self.top1 = MulticlassAccuracy(classes, average="micro")
-        self.top5 = MulticlassAccuracy(classes, average="micro", top_k=min(5, classes))
+        self.top1 = MulticlassAccuracy(classes, average="micro", validate_args=False)
+        self.top5 = MulticlassAccuracy(classes, average="micro", top_k=min(5, classes), validate_args=False)
         self.told: dict[str, float] = {}  # by the method, of the weights that are evaluated
+        self._unseen: list[tuple[int, Tensor]] = []  # optimiser steps, and losses that may not be there yet
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W)."""
@@ -89,29 +95,57 @@ class Classifier(pl.LightningModule):
         self.train_loss.reset()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy with label smoothing; targets are labels (N,) or class probabilities (N, classes)."""
-        images, targets = batch
+        """What is minimised; DivergedError, see `watch`."""
+        loss, minimised = self.losses(*batch)
+        self.watch(loss)
+        return minimised
+
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and what is minimised: the loss and the method's term.
+
+        The loss is cross-entropy with label smoothing, and what is distilled; targets are labels (N,) or class
+        probabilities (N, classes).
+        """
         logits = self(images)
         loss = functional.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
         if self.teacher is not None and self.recipe.distil is not None:
             how = self.recipe.distil
             loss = (1 - how.weight) * loss + how.weight * softened(logits, self.teacher(images), how.temperature)
-        if not torch.isfinite(loss):
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            raise DivergedError(
-                f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}) "
-                f"with learning rate {rate:.6g}; lower recipe.optimiser.lr or lengthen schedule.warmup_epochs"
-            )
-        self.train_loss.update(loss.detach())
         term = None if self.method is None else self.method.loss(self.model)
-        return loss if term is None else loss + term
+        return loss, loss if term is None else loss + term
+
+    def watch(self, loss: Tensor) -> None:
+        """Note a batch's loss; DivergedError where one is not finite, after LOOK batches or at the end of an epoch."""
+        self._unseen.append((self.global_step, loss.detach()))
+        if len(self._unseen) >= LOOK.get(loss.device.type, 1):
+            self._look()
+        self.train_loss.update(loss.detach())
+
+    def _look(self) -> None:
+        noted, self._unseen = self._unseen, []
+        losses = torch.stack([loss for _, loss in noted]).tolist() if noted else []
+        for (step, _), loss in zip(noted, losses, strict=True):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss is {loss} at step {step} (epoch {self.current_epoch}) "
+                    f"with learning rate {self.learning_rate(step):.6g}; "
+                    "lower recipe.optimiser.lr or lengthen schedule.warmup_epochs"
+                )
+
+    def learning_rate(self, step: int) -> float:
+        """That of the first group of parameters, as the schedule has it at an optimiser step."""
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+        return float(schedule.base_lrs[0] * schedule.lr_lambdas[0](step))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End the training with its last step; what the method does at the end of an epoch, before its evaluation."""
         if self.global_step == self.recipe.steps:
             self.trainer.should_stop = True
-        if self.method is not None and (self.trainer.is_last_batch or self.trainer.should_stop):
-            self.method.after_epoch(self.model)
+        if self.trainer.is_last_batch or self.trainer.should_stop:
+            self._look()  # before anything is written of this epoch
+            if self.method is not None:
+                self.method.after_epoch(self.model)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Sum up loss and accuracies over the test split."""

@@ -12,6 +12,7 @@ from shared.errors import UsageError
 
 if TYPE_CHECKING:
     from shared.training.arms import Summary
+    from shared.training.protocol import Protocol
 
 Action = Literal["train", "prune", "evaluate"]
 
@@ -47,14 +48,7 @@ def perform(
     # Threads that wait by spinning bring two runs on one machine to a standstill; results are the same to the bit.
     # PyTorch reads it when it is imported: what brings PyTorch comes after it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from shared.training.protocol import SEEDS, protocol_with
-
-    if seed is not None and not 0 <= seed < SEEDS:
-        raise UsageError(f"--seed {seed}: seeds go from 0 to {SEEDS - 1}")
-    wanted = protocol_with(paper, protocol, arm).action(arm)
-    if action not in ("evaluate", wanted):
-        command = f"papertrail {wanted} {paper} {protocol} {arm}"
-        raise UsageError(f"`{arm}` is not for `{action}`: {command}")
+    checked(action, paper, protocol, arm, seed)
     from shared.training import arms  # late: it brings Lightning, and a misspelt name is told before
 
     quiet()
@@ -65,6 +59,19 @@ def perform(
     else:
         arms.train_arm(paper, protocol, arm, seed=seed, runs=runs)
     return {}
+
+
+def checked(action: Action, paper: str, protocol: str, arm: str, seed: int | None) -> Protocol:
+    """The protocol; UsageError as of `perform`, and before anything that trains is imported."""
+    from shared.training.protocol import SEEDS, protocol_with
+
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"--seed {seed}: seeds go from 0 to {SEEDS - 1}")
+    stated = protocol_with(paper, protocol, arm)
+    wanted = stated.action(arm)
+    if action not in ("evaluate", wanted):
+        raise UsageError(f"`{arm}` is not for `{action}`: papertrail {wanted} {paper} {protocol} {arm}")
+    return stated
 
 
 def quiet() -> None:

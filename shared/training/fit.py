@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 
 from shared import datasets
 from shared.errors import PapertrailError, UsageError
-from shared.training.callbacks import Curves, ResumeFile, Together
+from shared.training.callbacks import Averages, Curves, ResumeFile, Together
+from shared.training.captured import CapturedClassifier, obstacle, tell_eager
 from shared.training.classification import ClassificationRecipe
 from shared.training.classifier import Classifier, load_teacher
+from shared.training.graph import CudaGraphs, Graphs
 from shared.training.protocol import input_shape
 from shared.training.recipe import Hardware
 from shared.training.resume import FILE
@@ -38,8 +41,8 @@ class ClassificationRun(Run):
         assert isinstance(recipe, ClassificationRecipe)  # the protocol's validator
         return recipe
 
-    def fit(self, folder: Path) -> Outcome:
-        """Train, going on with what an interrupted run left in `folder`.
+    def fit(self, folder: Path, watched_by: Sequence[Callback] = ()) -> Outcome:
+        """Train, going on with what an interrupted run left in `folder`; who watches is told of each step.
 
         DivergedError when the loss is not finite; UsageError when a batch is larger than the training split.
         """
@@ -57,14 +60,14 @@ class ClassificationRun(Run):
                 f"recipe.batch_size: {recipe.batch_size} of {data.length('train')} training images; lower it"
             )
         curves, averaging = Curves(), _averaging(recipe)
-        trainer = _trainer(recipe, hardware, [curves, *averaging], folder)
+        trainer = _trainer(recipe, hardware, [curves, *averaging, *watched_by], folder)
         # Deterministic algorithms fill fresh memory to show who reads it uninitialised: 5 % of a step, and no one does.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         data.trainer = trainer  # it says how many processes share a batch, and so how many batches there are
         steps_per_epoch = -(-len(data.train_dataloader()) // recipe.accumulate)
         recipe.check_length(steps_per_epoch)
         trainer.fit_loop.max_epochs = -(-recipe.length(steps_per_epoch) // steps_per_epoch)
-        classifier = self._classifier(steps_per_epoch)
+        classifier = self._classifier(steps_per_epoch, graphs(recipe, hardware, trainer))
         resume = folder / FILE
         # Asked by every rank: rank 0 may be clearing up just now.
         resumable = resume.exists() and is_planned(self, folder)
@@ -110,10 +113,11 @@ class ClassificationRun(Run):
         if trainer.global_step != FAST_STEPS:
             raise PapertrailError(f"{self}: {trainer.global_step} steps of {FAST_STEPS}")
 
-    def _classifier(self, steps_per_epoch: int) -> Classifier:
+    def _classifier(self, steps_per_epoch: int, graphs: Callable[[torch.device], Graphs] | None = None) -> Classifier:
         how = self.recipe.distil
         shape = input_shape(self.protocol, self.arm_name)
-        return Classifier(
+        kind = Classifier if graphs is None else functools.partial(CapturedClassifier, graphs=graphs)
+        return kind(
             self.build(),
             self.recipe,
             classes=self.spec.classes,
@@ -131,6 +135,8 @@ def _trainer(
     on_gpu = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
     if hardware.precision == "16-mixed" and not on_gpu:  # Lightning would take bfloat16 instead
         raise PapertrailError("trainer.precision: 16-mixed needs a GPU, and none is here; take 32-true")
+    if hardware.graph and not on_gpu:
+        raise PapertrailError("trainer.graph: a CUDA graph needs a GPU, and none is here; remove it")
     shown = [TQDMProgressBar(refresh_rate=20)] if os.isatty(2) else []
     kept = ModelCheckpoint(folder, Path(FILE).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     try:
@@ -164,6 +170,20 @@ def _trainer(
     return trainer
 
 
-def _averaging(recipe: ClassificationRecipe) -> list[EMAWeightAveraging]:
+def graphs(
+    recipe: ClassificationRecipe, hardware: Hardware, trainer: pl.Trainer
+) -> Callable[[torch.device], Graphs] | None:
+    """What captures the training step; None where it is to be eager."""
+    if hardware.graph is False or trainer.strategy.root_device.type != "cuda":
+        return None
+    reason = obstacle(recipe, hardware)
+    if reason is not None:
+        if trainer.global_rank == 0:
+            tell_eager(reason)
+        return None
+    return CudaGraphs
+
+
+def _averaging(recipe: ClassificationRecipe) -> list[Averages]:
     decay = recipe.ema_decay
-    return [] if decay is None else [EMAWeightAveraging(decay=decay)]
+    return [] if decay is None else [Averages(decay)]

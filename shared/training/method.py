@@ -6,7 +6,7 @@ A paper states METHODS in `papers/<slug>/__init__.py`; a recipe names one, `meth
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import BeforeValidator, ValidationInfo
@@ -26,7 +26,14 @@ class Method(Strict):
 
     A method that keeps something between steps keeps it in private attributes, begins it anew in `attach`, and hands it
     to `state`: a run that was killed and resumed is to end equal to one that was not.
+
+    Attributes:
+        capturable: a CUDA graph can hold `loss`, `before_step` and `after_step`: they compute on the device alone, and
+            what they keep from step to step is in tensors that they write in place. A graph repeats what was done to
+            tensors, not what Python did. A method with one of these hooks that does not state it is trained eagerly.
     """
+
+    capturable: ClassVar[bool] = False
 
     name: str
 

@@ -52,6 +52,31 @@ def build_optimiser(model: nn.Module, spec: Optimiser, method: Method | None = N
     return optimiser
 
 
+def make_capturable(optimiser: torch.optim.Optimizer) -> None:
+    """Put what changes from step to step into tensors on the device, where a CUDA graph reads it.
+
+    A schedule of PyTorch fills a learning rate in place that is a tensor.
+    """
+    for group in optimiser.param_groups:
+        device = group["params"][0].device
+        group["lr"] = torch.tensor(group["lr"], device=device)
+        group["fused" if isinstance(optimiser, torch.optim.SGD) else "capturable"] = True  # SGD has no other such form
+        for parameter in group["params"]:
+            state = optimiser.state.get(parameter, {})
+            if "step" in state:
+                state["step"] = state["step"].to(device)
+
+
+def plain(groups: list[dict[str, Any]]) -> None:
+    """Write what `make_capturable` changed in the groups of an optimiser's state as it was, in place.
+
+    What is resumed may be trained eagerly.
+    """
+    for group in groups:
+        group["lr"] = float(group["lr"])
+        group |= {key: value for key, value in (("fused", None), ("capturable", False)) if key in group}
+
+
 def _spared(model: nn.Module, rules: tuple[str, ...]) -> set[str]:
     """The names of the parameters that no weight decay touches."""
     names = [name for name, _ in model.named_parameters()]

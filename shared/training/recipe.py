@@ -164,7 +164,11 @@ class Recipe(Strict):
 
 
 class Hardware(Strict):
-    """Where Lightning runs it; `batch_size` of the recipe is the total over all devices and nodes."""
+    """Where Lightning runs it; `batch_size` of the recipe is the total over all devices and nodes.
+
+    `graph` makes a training step one CUDA graph (see capture.py), which changes results to rounding alone. Unless it is
+    stated, this is tried on a GPU; a step that cannot be captured is trained eagerly, and says why.
+    """
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: PositiveInt = 1
@@ -173,11 +177,22 @@ class Hardware(Strict):
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     channels_last: bool = False
     workers: Annotated[int, Field(ge=0)] = 0
+    graph: bool | None = None
 
     @model_validator(mode="after")
     def _half_precision_has_a_gpu(self) -> Hardware:
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             raise ValueError("`precision: 16-mixed` needs a GPU; a CPU takes 32-true or bf16-mixed")
+        return self
+
+    @model_validator(mode="after")
+    def _a_graph_can_be_captured(self) -> Hardware:
+        if self.graph and self.accelerator == "cpu":
+            raise ValueError("`graph: true` needs a GPU; remove it")
+        if self.graph and self.precision == "16-mixed":
+            raise ValueError("`graph: true` does not go with `precision: 16-mixed`, whose scale Python follows")
+        if self.graph and self.devices * self.nodes > 1:
+            raise ValueError("`graph: true` is for one GPU; remove it, or `devices` and `nodes`")
         return self
 
 

@@ -41,7 +41,8 @@ class SeedRecord(Strict):
         start: of a run that continues an arm.
         reads: pinned weights that its arguments or its recipe name, with their hashes.
         sha256: of the weights file.
-        code: the commit that was checked out when training began.
+        code: the commit that was checked out when training began; or, where there was no git, the one that has the very
+            sources (see shared/checkpoints/pin.py).
         lost: that commit is not in this history.
         sources_digest: of the code that made it.
         environment: SHA-256 over requirements.lock and mmcv.lock.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import closure
 from shared.closure import imported
 from shared.files import ROOT
 
@@ -108,3 +109,34 @@ def test_packages_on_the_way_and_imports_inside_functions_count() -> None:
     files = imported(["shared.weights.storage"])
     assert {"shared/__init__.py", "shared/weights/__init__.py", "shared/weights/packing.py"} <= set(files)
     assert all((ROOT / file).is_file() for file in files) and list(files) == sorted(files)
+
+
+# Functions, classes and type aliases have fields that are younger than Python 3.11, all of them empty here.
+SYNTAX = '''
+"""A module."""
+from . import near
+
+
+@near.marked(1.5, key=None)
+class Point(near.Base):
+    x: int = 0
+
+    async def move(self, *by: float, scale=1e-3, **rest) -> None:
+        """Docstring."""
+        async with self.lock:
+            return [f"{one!r:>{self.x}} of {scale=}" for one in by if one not in (None, ..., b"", 2j)]
+
+
+match near:
+    case {"a": [first, *_], **rest}:
+        first = lambda x, /, y=-1: x if y else {**rest}
+    case _:
+        raise
+'''
+
+
+def test_every_version_of_python_gives_one_digest(tmp_path: Path) -> None:
+    """The number is Python 3.11's."""
+    file = tmp_path / "syntax.py"
+    file.write_text(SYNTAX)
+    assert closure._tree(file) == "ca24a6d4c85b5792c3afe9f84aca983a73ea876b1d8474328b8849e9f670cb92"

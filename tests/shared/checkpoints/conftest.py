@@ -77,13 +77,13 @@ def finished(repository: Path) -> Path:
 
 
 def make_run(repository: Path, arm: str = "ghost", seed: int = 3, *, start: Path | None = None, weights: int = 0,
-             metrics: dict[str, float] | None = None, **changes: Any) -> Path:  # fmt: skip
+             protocol: str = "tiny", metrics: dict[str, float] | None = None, **changes: Any) -> Path:  # fmt: skip
     """What training and evaluating leave; `weights` seeds the initialisation, `start` is the run that it continues."""
     home = repository / "papers/ghostnet"
-    folder = home / "runs/tiny" / arm / "seeds" / str(seed)
+    folder = home / "runs" / protocol / arm / "seeds" / str(seed)
     torch.manual_seed(weights)
     save_weights(folder / "weights.safetensors", MODELS["ghost_vgg16"](**ARGS, classes=10, in_channels=1).state_dict())
-    plan = stated("ghostnet", "tiny", load_protocol(home / "params.yaml", "tiny"), arm)
+    plan = stated("ghostnet", protocol, load_protocol(home / "params.yaml", protocol), arm)
     begun = start and {"arm": start.parent.parent.name, "sha256": sha256_file(start / "weights.safetensors")}
     result = {
         "plan": plan | {"seed": seed, "start": begun, "reads": {}, "sources_digest": "1" * 64},

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from shared import closure
 from shared.checkpoints import pin as pinning
 from shared.checkpoints.pin import pin
+from shared.closure import digest
 from shared.errors import PapertrailError, UsageError
-from shared.files import read_json, read_yaml, write_json
+from shared.files import ROOT, read_json, read_yaml, write_json
+from shared.training.plan import starts
+from shared.training.protocol import load_protocol
 from shared.weights.load import load_checkpoint
 from shared.weights.records import SeedRecord, read_records
 
@@ -118,6 +122,49 @@ def test_a_run_that_cannot_be_trusted_is_refused_and_nothing_is_left(
 ) -> None:
     with pytest.raises(PapertrailError, match=message):
         pin([make_run(repository, **changes)])
+    assert files(repository) == {}
+
+
+def without_git(repository: Path) -> Path:
+    """A run whose code is unknown, as it is where the sources of this checkout were taken without git."""
+    protocol = load_protocol(repository / "papers/ghostnet/params.yaml", "tiny")
+    made, measured = (digest(starts("ghostnet", protocol, "ghost", action)) for action in ("train", "evaluate"))
+    run = make_run(repository, code="unknown")
+    result = read_json(run / "run.json")
+    write_json(run / "run.json", result | {"plan": result["plan"] | {"sources_digest": made}})
+    evaluated = run.parent.parent / "evaluated/3.json"
+    write_json(evaluated, read_json(evaluated) | {"code": "unknown", "sources_digest": measured})
+    return run
+
+
+def test_sources_without_git_are_recognised_by_what_they_are(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = without_git(repository)
+    here = "d" * 40
+    monkeypatch.setattr(pinning, "git_commit", lambda: f"{here}-dirty")
+    with pytest.raises(PapertrailError, match=f"they are not those that are here .{here}-dirty."):
+        pin([run])
+    monkeypatch.setattr(pinning, "git_commit", lambda: here)
+    pin([run])
+    assert seeds()["3"].code == here
+
+
+@pytest.mark.parametrize(
+    ("edited", "done"),
+    [
+        ("shared/training/fit.py", "made"),
+        ("shared/training/accuracy.py", "evaluated"),
+        ("papers/ghostnet/model.py", ""),
+    ],
+)
+def test_a_run_of_other_sources_is_refused_without_git(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, edited: str, done: str
+) -> None:
+    run = without_git(repository)
+    monkeypatch.setattr(pinning, "git_commit", lambda: "d" * 40)
+    tree = closure._tree
+    monkeypatch.setattr(closure, "_tree", lambda path: "edited" if path == ROOT / edited else tree(path))
+    with pytest.raises(PapertrailError, match=f"{done or 'made'} from sources that no commit holds"):
+        pin([run])
     assert files(repository) == {}
 
 

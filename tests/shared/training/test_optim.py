@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytorch_lightning as pl
@@ -13,7 +13,7 @@ from torch import nn
 
 from shared.errors import PapertrailError
 from shared.training.method import Method
-from shared.training.optim import build_optimiser, learning_rate_factor
+from shared.training.optim import build_optimiser, learning_rate_factor, make_capturable, plain
 from shared.training.recipe import LayerDecay, Optimiser, Schedule
 
 
@@ -185,3 +185,21 @@ def test_a_method_acts_in_lightnings_step_too() -> None:
     )
     trainer.fit(module, torch.utils.data.DataLoader(torch.ones(1, 3), batch_size=1))
     assert torch.allclose(module.layer.weight.detach(), before - 0.25)
+
+
+@pytest.mark.parametrize(("name", "key"), [("sgd", "fused"), ("adamw", "capturable"), ("rmsprop", "capturable")])
+def test_a_schedule_fills_the_rate_that_a_graph_reads(name: Literal["sgd", "adamw", "rmsprop"], key: str) -> None:
+    layer = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
+    optimiser = build_optimiser(layer, Optimiser(name=name, lr=0.5, weight_decay=0.1, spare=("norm",)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 / (1 + step))
+    before = optimiser.state_dict()["param_groups"]
+    make_capturable(optimiser)
+    groups = optimiser.param_groups
+    assert len(groups) == 2 and all(group[key] for group in groups)
+    rates = [group["lr"] for group in groups]
+    optimiser._opt_called = True  # type: ignore[attr-defined]  # no step is made here
+    schedule.step()
+    assert [float(rate) for rate in rates] == [0.25, 0.25] and groups[0]["lr"] is rates[0]
+    saved = optimiser.state_dict()["param_groups"]
+    plain(saved)
+    assert saved == [group | {"lr": 0.25} for group in before] and groups[0]["lr"] is rates[0]
