@@ -18,6 +18,7 @@ where they point into memory; those of positions, which have to be divided, only
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import torch
@@ -50,11 +51,16 @@ class Tile(NamedTuple):
         """Filters, or channels."""
         return self.f_held * self.f_lanes
 
+    def grid(self, positions: int, filters: int, groups: int) -> tuple[int, int, int]:
+        """Programs along each axis."""
+        return triton.cdiv(positions, self.positions), triton.cdiv(filters, self.filters), groups
+
 
 TILES = (Tile(4, 4, 16, 8, 8), Tile(8, 4, 16, 4, 8), Tile(8, 4, 16, 2, 8))  # 64, 32 and 16 filters, 64 positions
 ALONE = Tile(8, 4, 128, 1, 1)  # for groups of a few filters, as depthwise ones
 
 
+@functools.cache
 def tile(filters: int, reduced: int, positions: int, groups: int, multiprocessors: int) -> Tile:
     """The widest tile that a group's filters fill, if it leaves two programs to each multiprocessor; else a narrower.
 
@@ -65,15 +71,9 @@ def tile(filters: int, reduced: int, positions: int, groups: int, multiprocessor
         groups: times the phases, for the gradient.
         multiprocessors: of the GPU.
     """
-    if filters < 8:
-        chosen = ALONE
-    else:
-        fitting = [one for one in TILES if one.filters <= max(16, triton.next_power_of_2(filters))]
-        chosen = fitting[-1]
-        for one in fitting:
-            if triton.cdiv(positions, one.positions) * triton.cdiv(filters, one.filters) * groups >= 2 * multiprocessors:
-                chosen = one
-                break
+    fitting = [one for one in TILES if one.filters <= max(16, triton.next_power_of_2(filters))]
+    enough = [one for one in fitting if math.prod(one.grid(positions, filters, groups)) >= 2 * multiprocessors]
+    chosen = ALONE if filters < 8 else (enough or fitting[-1:])[0]
     return chosen._replace(depth=min(chosen.depth, triton.next_power_of_2(reduced)))
 
 
@@ -89,8 +89,7 @@ def forward(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], gr
         filters = weight.flatten(1).t().contiguous()  # (taps, filters): neighbouring filters are neighbours in memory
         positions = len(x) * height * width
         sizes = tile(outputs, channels, positions, groups, _multiprocessors(x.device))
-        grid = (triton.cdiv(positions, sizes.positions), triton.cdiv(outputs, sizes.filters), groups)
-        _forward[grid](
+        _forward[sizes.grid(positions, outputs, groups)](
             x, filters, y, positions, channels, outputs, *x.shape[2:], height, width,
             *x.stride(), *stride, *padding, *kernel, *sizes,
         )  # fmt: skip
@@ -113,8 +112,7 @@ def input_gradient(
         positions = len(x) * triton.cdiv(x.shape[2], stride[0]) * triton.cdiv(x.shape[3], stride[1])
         shares = groups * stride[0] * stride[1]
         sizes = tile(channels, outputs, positions, shares, _multiprocessors(x.device))
-        grid = (triton.cdiv(positions, sizes.positions), triton.cdiv(channels, sizes.filters), shares)
-        _input_gradient[grid](
+        _input_gradient[sizes.grid(positions, channels, shares)](
             gradient, x, filters, for_x, positions, channels, outputs, *x.shape[2:], *gradient.shape[2:],
             *gradient.stride(), *x.stride(), *stride, *padding, *kernel, 1.0 if clip else STEEP, *sizes,
         )  # fmt: skip

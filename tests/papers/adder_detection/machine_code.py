@@ -17,7 +17,6 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from papers.adder_detection import adder_gpu
-from papers.adder_detection.adder_gpu import Tile
 
 POINTERS = ("x", "y", "filters", "gradient", "for_x")
 

@@ -94,10 +94,10 @@ def test_memory_layout_does_not_matter() -> None:
     gradient = torch.randn(1, 8, 1, 2, device=DEVICE).expand(y.shape)
     for_x = adder_gpu.input_gradient(gradient.contiguous(), x, weight, *how, True)
     strided = torch.zeros(2, 20, 5, 8, device=DEVICE)[:, ::2, :, 1::2].copy_(x)
-    last = torch.channels_last
-    for same, its_gradient in ((x.to(memory_format=last), gradient.contiguous(memory_format=last)), (strided, gradient)):
+    last = {"memory_format": torch.channels_last}
+    for same, its_gradient in ((x.to(**last), gradient.contiguous(**last)), (strided, gradient)):
         assert not same.is_contiguous() and not its_gradient.is_contiguous()
-        assert torch.equal(adder_gpu.forward(same, weight.to(memory_format=last), *how), y)
+        assert torch.equal(adder_gpu.forward(same, weight.to(**last), *how), y)
         assert torch.equal(adder_gpu.input_gradient(its_gradient, same, weight, *how, True), for_x)
 
 
