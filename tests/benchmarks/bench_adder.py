@@ -58,8 +58,6 @@ SHAPES = (
     Shape("ResNet-50, stage 2", 16, 512, 28, 128, 1),
     Shape("ResNet-50, stage 3", 16, 256, 14, 256, 3),
 )
-
-
 ON_A_GPU = (*SHAPES[:3], *(replace(shape, images=64) for shape in SHAPES[3:]))
 CALLS = 20  # in a turn on a GPU
 LIMIT = "limit of two additions a tap (computed)"
