@@ -4,8 +4,8 @@ A program holds the sums of some positions for some filters and, for each place 
 time: X as (DEPTH, positions), F as (DEPTH, filters), and adds up all the |X - F|. The input's gradient is the same with
 the roles exchanged: sums of pixels for channels, over a few filters at a time. What is to happen within one thread
 stands on the first axes, because Triton hands out the last ones to threads first: a thread so adds its own taps,
-without a shuffle, in a fixed order, and a value that it was handed serves several sums. (To reshape the tiles instead
-of adding axes to them gives the axes to other threads, and is many times slower.)
+without a shuffle, in a fixed order, and a value that it was handed serves several sums. (Tiles that are reshaped,
+instead of getting more axes, are handed out otherwise, and the machine code is full of shuffles.)
 
 The sizes are a table and no search (`triton.autotune`): a network's first step then measures nothing, a CUDA graph can
 be captured after one step, and two runs add in the same order.
