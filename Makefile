@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for v in python3.11 python3.12 python3.13 python3; do \
 	$$v -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$v && break; done)
 TORCH := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' requirements.lock)
-# The CUDA packages are pinned, version by version, by torch's own wheel: a CPU build brings none.
-CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-, cublas cuda-cupti cuda-nvrtc \
+# The CUDA packages are pinned, version by version, by torch's own wheel: a CPU build brings none. Triton, which the wheel
+# pins as well, is locked all the same: without a GPU the tests interpret its kernels, and compile them.
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-, cublas cuda-cupti cuda-nvrtc \
 	cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 # Never installed, and compiled apart (see `detection`).
 APART := torchvision opencv-python onedl-mmcv

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tests.evidence import Outcomes
@@ -11,6 +13,10 @@ from tests.timm_oracle import import_timm
 # The suite that passed is the suite that a reader runs; `--hypothesis-profile=default` looks for new examples.
 settings.register_profile("repeated", derandomize=True)
 settings.load_profile("repeated")
+
+# Triton reads it once, when something first imports it: without a GPU kernels are interpreted on the CPU.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:

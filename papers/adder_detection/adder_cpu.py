@@ -6,7 +6,8 @@ neighbouring cells: tap t of output m is buffer[offsets[t] + m], where m = (imag
 kernel therefore runs over long stretches of m, whatever the image's size, the stride and the filter's shape, and drops
 those m that are no output. Zero padding stands only before each row and each image; the zeros of the next one close it.
 
-A sum belongs to one thread and has a fixed order: the result does not depend on the count of threads.
+A sum belongs to one thread and has a fixed order: the result does not depend on the count of threads. The threads are
+ours, and PyTorch computes with one meanwhile: its OpenMP threads, once woken, spin for milliseconds on the very cores.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from torch.nn import functional
 
 from papers.adder_detection import adder_kernels
 from papers.adder_detection.adder_kernels import BLOCK, STRETCH
+from shared.measure.cost import threads
 
 CELLS = 2**18  # float32 that the buffer of a few images may hold: 1 MiB, which stays in a second-level cache
-WORTH_A_THREAD = 2**20  # taps
+SHARE = 2**22  # taps, about, that a thread takes at a time
 STEEP = 2.0**64  # HardTanh(STEEP d) is sign(d) for every d that is 0 or at least 1 / STEEP
 
 
@@ -149,25 +151,29 @@ def forward(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], gr
     x, weight = x.detach(), weight.detach()
     lay = layout(tuple(x.shape), tuple(weight.shape), tuple(stride), tuple(padding))
     y = x.new_empty((len(x), len(weight), lay.rows.outputs, lay.columns.outputs))
-    ones = x.new_ones((groups, 1, *weight.shape[2:]))
-    sums = functional.conv2d(x.unflatten(1, (groups, -1)).sum(2), ones, None, stride, padding, 1, groups).contiguous()
-    filters, filter_sums = _blocks(weight.flatten(1), groups).numpy(), weight.sum((1, 2, 3)).numpy()
-    buffer = lay.buffer(x)
-    for first in range(0, len(x), lay.images):
-        part = slice(first, first + lay.images)
-        lay.fill(buffer, x[part])
-        _share_out(
-            adder_kernels.forward,
-            lay.plane,
-            filters,
-            filter_sums,
-            sums[part].numpy(),
-            buffer.numpy(),
-            lay.offsets,
-            weight.shape[1] * lay.plane,
-            (lay.rows.cells, lay.columns.cells),
-            y[part].numpy(),
-        )
+    number = torch.get_num_threads()
+    with threads(1):
+        ones = x.new_ones((groups, 1, *weight.shape[2:]))
+        channel_sums = x.unflatten(1, (groups, -1)).sum(2)
+        sums = functional.conv2d(channel_sums, ones, None, stride, padding, 1, groups).contiguous()
+        filters, filter_sums = _blocks(weight.flatten(1), groups).numpy(), weight.sum((1, 2, 3)).numpy()
+        buffer = lay.buffer(x)
+        for first in range(0, len(x), lay.images):
+            part = slice(first, first + lay.images)
+            lay.fill(buffer, x[part])
+            _share_out(
+                number,
+                adder_kernels.forward,
+                lay.plane,
+                filters,
+                filter_sums,
+                sums[part].numpy(),
+                buffer.numpy(),
+                lay.offsets,
+                weight.shape[1] * lay.plane,
+                (lay.rows.cells, lay.columns.cells),
+                y[part].numpy(),
+            )
     return y
 
 
@@ -182,35 +188,38 @@ def input_gradient(
     slope = 1.0 if clip else STEEP
     skips = rows.phases < rows.stride or columns.phases < columns.stride  # pixels that no window sees
     for_x = (torch.zeros_like if skips else torch.empty_like)(x, memory_format=torch.contiguous_format)
-    buffer = lay.buffer(x)
-    # The gradient in the buffer's cells, with zeros where a cell is no output, and before the first.
-    spread = x.new_zeros(lay.lead + len(weight) * plane + STRETCH)
-    cells = spread[lay.lead : -STRETCH].view(len(weight), lay.images, rows.cells, columns.cells)
-    by_phase = []
-    for (a, b), back in lay.back.items():
-        offsets = (lay.lead + np.arange(outputs)[:, None] * plane - back).ravel()
-        filters = weight[:, :, a :: rows.stride, b :: columns.stride].unflatten(0, (groups, outputs))
-        filters = _blocks(filters.transpose(1, 2).flatten(0, 1).flatten(1) * slope, groups).numpy()
-        by_phase.append((a, b, offsets, filters))
-    for first in range(0, len(x), lay.images):
-        part = slice(first, first + lay.images)
-        lay.fill(buffer, x[part])
-        count = len(gradient[part])
-        cells[:, :count, : rows.outputs, : columns.outputs] = gradient[part].transpose(0, 1)
-        for a, b, offsets, filters in by_phase:
-            _share_out(
-                adder_kernels.input_gradient,
-                plane,
-                filters,
-                spread.numpy(),
-                buffer[(a * columns.phases + b) * x.shape[1] * plane :].numpy(),
-                offsets,
-                (outputs * plane, plane, groups),
-                slope,
-                (rows.cells, rows.stride, a - rows.padding),
-                (columns.cells, columns.stride, b - columns.padding),
-                for_x[part].numpy(),
-            )
+    number = torch.get_num_threads()
+    with threads(1):
+        buffer = lay.buffer(x)
+        # The gradient in the buffer's cells, with zeros where a cell is no output, and before the first.
+        spread = x.new_zeros(lay.lead + len(weight) * plane + STRETCH)
+        cells = spread[lay.lead : -STRETCH].view(len(weight), lay.images, rows.cells, columns.cells)
+        by_phase = []
+        for (a, b), back in lay.back.items():
+            offsets = (lay.lead + np.arange(outputs)[:, None] * plane - back).ravel()
+            filters = weight[:, :, a :: rows.stride, b :: columns.stride].unflatten(0, (groups, outputs))
+            filters = _blocks(filters.transpose(1, 2).flatten(0, 1).flatten(1) * slope, groups).numpy()
+            by_phase.append((a, b, offsets, filters))
+        for first in range(0, len(x), lay.images):
+            part = slice(first, first + lay.images)
+            lay.fill(buffer, x[part])
+            count = len(gradient[part])
+            cells[:, :count, : rows.outputs, : columns.outputs] = gradient[part].transpose(0, 1)
+            for a, b, offsets, filters in by_phase:
+                _share_out(
+                    number,
+                    adder_kernels.input_gradient,
+                    plane,
+                    filters,
+                    spread.numpy(),
+                    buffer[(a * columns.phases + b) * x.shape[1] * plane :].numpy(),
+                    offsets,
+                    (outputs * plane, plane, groups),
+                    slope,
+                    (rows.cells, rows.stride, a - rows.padding),
+                    (columns.cells, columns.stride, b - columns.padding),
+                    for_x[part].numpy(),
+                )
     return for_x
 
 
@@ -221,18 +230,24 @@ def _blocks(filters: Tensor, groups: int) -> Tensor:
     return padded.flatten(0, 1).unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()
 
 
-def _share_out(kernel: Callable[..., None], cells: int, filters: Any, *arguments: Any) -> None:
-    """Call kernel(first, last, filters, *arguments) for all items, on PyTorch's count of threads at most."""
+def _share_out(number: int, kernel: Callable[..., None], cells: int, filters: Any, *arguments: Any) -> None:
+    """Call kernel(first, last, filters, *arguments) for all items on `number` threads at most, share by share.
+
+    Whoever has done a share takes the next: a thread that another process keeps waiting holds nobody up.
+    """
     items = -(-cells // STRETCH) * len(filters)
-    parts = max(1, min(torch.get_num_threads(), items, cells * filters.size // WORTH_A_THREAD))
-    bounds = [items * part // parts for part in range(parts + 1)]
-    others = [
-        _pool(os.getpid()).submit(kernel, first, last, filters, *arguments)
-        for first, last in itertools.pairwise(bounds[1:])
-    ]
-    kernel(bounds[0], bounds[1], filters, *arguments)
+    parts = max(1, min(items, cells * filters.size // SHARE))
+    shares = iter(list(itertools.pairwise(items * part // parts for part in range(parts + 1))))
+
+    def work() -> None:
+        for first, last in shares:
+            kernel(first, last, filters, *arguments)
+
+    others = [_pool(os.getpid()).submit(work) for _ in range(min(number, parts) - 1)]
+    work()
     for other in others:
-        other.result()
+        if not other.cancel():  # one that has not begun finds nothing left
+            other.result()
 
 
 @functools.cache

@@ -136,12 +136,13 @@ def measure(contests: list[Contest]) -> list[Ratio]:
 
 
 def machine() -> dict[str, Any]:
-    """The processor, its cores and the versions that decide speed."""
+    """The processors, the cores and the versions that decide speed."""
     import torch
 
     return {
         "cpu": _processor(),
         "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

@@ -186,6 +186,20 @@ def test_results_do_not_depend_on_the_count_of_threads() -> None:
                 assert torch.equal(one, other)
 
 
+def test_torchs_threads_sleep_while_ours_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, share_out = [], adder_cpu._share_out
+
+    def watch(number: int, *arguments: Any) -> None:
+        seen.append((number, torch.get_num_threads()))
+        share_out(number, *arguments)
+
+    monkeypatch.setattr(adder_cpu, "_share_out", watch)
+    with threads(3):
+        adder2d(torch.randn(2, 4, 8, 8, requires_grad=True), torch.randn(4, 4, 3, 3)).sum().backward()
+        assert torch.get_num_threads() == 3
+    assert seen == [(3, 1)] * 2
+
+
 class Computed(torch.utils.data.Dataset[Tensor]):
     """What a layer makes of images, computed by whoever asks."""
 
