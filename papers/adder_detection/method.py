@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -22,6 +22,8 @@ class AdaptiveLearningRate(Method):
     Attributes:
         eta: the paper's learning-rate factor; 0.2 in the official code.
     """
+
+    capturable: ClassVar[bool] = True
 
     name: Literal["adder"] = "adder"
     eta: float = 0.2
