@@ -7,6 +7,8 @@ jupyter_server_config.json, installed with the package, names.
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,9 +73,24 @@ def execute(slug: str) -> Path:
     except (RuntimeError, TimeoutError, NoSuchKernel) as error:  # the kernel died, is stuck, or is not there
         raise _failed(slug, started, str(error)) from error
     _settle(notebook.metadata)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = _smaller(output.data["image/png"])
     path = ROOT / "notebooks" / f"{slug}.ipynb"
     write_text(path, nbformat.writes(notebook) + "\n")
     return path
+
+
+def _smaller(picture: str) -> str:
+    """A PNG, in base64, with a palette of 256 colours, which says the same to the eye in a third of the bytes."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        palette = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
+    written = io.BytesIO()
+    palette.save(written, "PNG", optimize=True)
+    return base64.b64encode(written.getvalue()).decode()
 
 
 def _failed(slug: str, started: list[int], fault: str) -> PapertrailError:

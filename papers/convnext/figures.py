@@ -136,7 +136,7 @@ def draw_roadmap(axes: Axes, quantity: str) -> None:
                 if entry.verdict != "exact":
                     axes.plot(said, place + shift - 0.19, "x", color=plots.VERMILION, markersize=7, zorder=4)
     axes.set_yticks(range(len(ROWS)), [name for name, _, _ in ROWS])
-    axes.invert_yaxis()
+    axes.set_ylim(len(ROWS) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
 
 
@@ -154,7 +154,8 @@ def draw_small(axes: Axes) -> None:
         axes.text(0.5, 0.5, "not run yet", ha="center", transform=axes.transAxes, color=plots.GREY)
         axes.set_xticks([])
         return
-    low = min(result.mean for _, result in known) - 3
+    low, high = min(result.mean for _, result in known) - 3, max(result.mean for _, result in known) + 3
+    axes.set_xlim(low, high)
     for place, result in known:
         spread = result.std or 0.0
         axes.barh(place, result.mean - low, 0.5, left=low, xerr=spread, capsize=3, color=plots.GREEN)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
 from shared import notebook
 from shared.errors import PapertrailError
@@ -75,3 +78,21 @@ def test_code_is_folded_and_ids_depend_on_the_place_alone() -> None:
     for cell in cells:
         folded = cell.metadata.get("jupyter", {}).get("source_hidden") and "hide-input" in cell.metadata["tags"]
         assert bool(folded) == (cell.cell_type == "code")
+
+
+def test_a_picture_keeps_its_looks_in_less_than_half_of_the_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    draw = "import matplotlib.pyplot as plt\n%matplotlib inline\nplt.plot([1, 3, 2]); plt.scatter([0, 1], [2, 2]);"
+    save = f"plt.savefig('{tmp_path}/whole.png', bbox_inches='tight')"
+    write_text(tmp_path / "papers/tiny/figures.py", f"# %%\n{draw}\n{save}\n")
+    cells = nbformat.read(notebook.execute("tiny"), as_version=4).cells
+    (picture,) = [output.data["image/png"] for output in cells[0].outputs if "image/png" in output.get("data", {})]
+    written = base64.b64decode(picture)
+    assert len(written) < (tmp_path / "whole.png").stat().st_size / 2
+    with Image.open(io.BytesIO(written)) as small, Image.open(tmp_path / "whole.png") as whole:
+        difference = ImageChops.difference(small.convert("RGB"), whole.convert("RGB"))
+    assert small.mode == "P"
+    assert max(high for _, high in difference.getextrema()) < 50
+    assert sum(ImageStat.Stat(difference).mean) / 3 < 0.5
