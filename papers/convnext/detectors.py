@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 from papers.convnext.model import SIZES, convnext
-from papers.convnext.rivals import swin, swin_config, swin_stages, swin_widths, vit
+from papers.convnext.rivals import RatesOnCpu, swin, swin_config, swin_stages, swin_widths, vit
 from papers.convnext.upernet import Stages, UperNet
 from shared.detection import build
 
@@ -144,7 +143,7 @@ def _on(config: dict[str, Any], size: str, width: float, drop_path: float, check
 
 def _on_swin(config: dict[str, Any], size: str, classes: int) -> nn.Module:
     taken = config | {"backbone": swin_config(size), "neck": config["neck"] | {"in_channels": swin_widths(size)}}
-    with torch.device("cpu"):  # as in `swin_stages`
+    with RatesOnCpu():
         return build.detector(taken, classes)
 
 

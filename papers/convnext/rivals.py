@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from shared.detection import build
 
@@ -42,9 +43,18 @@ def swin_stages(size: str, **options: Any) -> nn.Module:
     build.require()
     from mmdet.registry import MODELS
 
-    with torch.device("cpu"):  # it reads its rates of stochastic depth from a tensor
+    with RatesOnCpu():
         stages: nn.Module = MODELS.build(config)
     return stages
+
+
+class RatesOnCpu(TorchFunctionMode):
+    """In it Swin can be built on the meta device: MMDetection reads the rates of stochastic depth from a tensor."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Calls the function as it is, but for `linspace`, whose tensor is to have values."""
+        own = {"device": "cpu"} if function is torch.linspace else {}
+        return function(*args, **(kwargs or {}) | own)
 
 
 class Swin(nn.Module):

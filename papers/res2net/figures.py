@@ -18,6 +18,7 @@
 # %%
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -159,7 +160,10 @@ CAT = 3  # CIFAR-10's label
 def cat(size: int) -> np.ndarray:
     """The central square of the photograph, uint8 (size, size, 3)."""
     from PIL import Image
-    from skimage.data import chelsea
+
+    with warnings.catch_warnings():  # a progress bar that it might want is not installed
+        warnings.simplefilter("ignore")
+        from skimage.data import chelsea
 
     photograph = Image.fromarray(chelsea())
     side = min(photograph.size)
