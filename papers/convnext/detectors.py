@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from papers.convnext.model import SIZES, convnext
-from papers.convnext.rivals import RatesOnCpu, swin, swin_config, swin_stages, swin_widths, vit
+from papers.convnext.rivals import RatesOnCpu, known, swin, swin_config, swin_stages, swin_widths, vit
 from papers.convnext.upernet import Stages, UperNet
 from shared.detection import build
 
@@ -86,7 +86,7 @@ def swin_cascade(size: str = "tiny", *, classes: int = 80) -> nn.Module:
 
 def upernet(size: str = "tiny", width: float = 1.0, drop_path: float = 0.0, *, classes: int = 150) -> nn.Module:
     """UperNet; arguments as in `mask_rcnn`, but for the width, which is ConvNeXt's alone."""
-    _known(size)
+    known(size, SIZES)
     stages = Stages(convnext(size, width, drop_path=drop_path))
     return UperNet(stages, stages.widths, classes=classes)
 
@@ -132,7 +132,7 @@ def _cascade() -> dict[str, Any]:
 
 
 def _on(config: dict[str, Any], size: str, width: float, drop_path: float, checkpoint: str, classes: int) -> nn.Module:
-    _known(size)
+    known(size, SIZES)
     args = {"width": width, "drop_path": drop_path}
     taken = build.on_backbone(config, "convnext", f"convnext_{size}", args, TAPS, checkpoint=checkpoint or None)
     if width != 1:
@@ -155,8 +155,3 @@ def _narrowed(part: Any, width: float) -> Any:
         return part
     return {key: int(value * width) if key in HEADS and isinstance(value, int) else _narrowed(value, width)
             for key, value in part.items()}  # fmt: skip
-
-
-def _known(size: str) -> None:
-    if size not in SIZES:
-        raise ValueError(f"size must be one of {', '.join(SIZES)}, not {size!r}")

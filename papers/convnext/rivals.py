@@ -5,6 +5,7 @@ Swin's stages are MMDetection's and the Vision Transformer's blocks are PyTorch'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ VIT = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 
 def swin_config(size: str, **options: Any) -> dict[str, Any]:
     """MMDetection's model dictionary of Swin's four stages; ValueError where there is no such size."""
-    _known(size, SWIN)
+    known(size, SWIN)
     channels, depths = SWIN[size]
     heads = tuple(channels // 32 * 2**stage for stage in range(4))
     return {"type": "SwinTransformer", "embed_dims": channels, "depths": depths, "num_heads": heads, **options}
@@ -121,10 +122,11 @@ def vit(size: str = "small", side: int = 224, *, classes: int = 1000, in_channel
     Raises:
         ValueError: there is no such size.
     """
-    _known(size, VIT)
+    known(size, VIT)
     return ViT(size, side, classes, in_channels)
 
 
-def _known(size: str, sizes: dict[str, Any]) -> None:
+def known(size: str, sizes: Mapping[str, object]) -> None:
+    """ValueError where `sizes` has no such size."""
     if size not in sizes:
         raise ValueError(f"size must be one of {', '.join(sizes)}, not {size!r}")

@@ -47,3 +47,8 @@ def test_swin_has_timms_parameters(size: str, side: int, window: int, timm: Any)
         ours = rivals.swin(size, window)
     shapes = [sorted(tuple(one.shape) for one in network.parameters()) for network in (theirs, ours)]
     assert shapes[0] == shapes[1]
+
+
+def test_a_vit_that_the_paper_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"size must be one of small, base, large, not 'tiny'"):
+        rivals.vit("tiny")
