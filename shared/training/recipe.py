@@ -166,8 +166,8 @@ class Recipe(Strict):
 class Hardware(Strict):
     """Where Lightning runs it; `batch_size` of the recipe is the total over all devices and nodes.
 
-    `graph` makes a training step one CUDA graph (see captured.py), which changes results to rounding alone. Unless it is
-    stated, this is tried on a GPU; a step that cannot be captured is trained eagerly, and says why.
+    `graph` makes a training step one CUDA graph (see captured.py), which changes results to rounding alone. Unless it
+    is stated, this is tried on a GPU; a step that cannot be captured is trained eagerly, and says why.
     """
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
