@@ -118,18 +118,19 @@ def _runs(slug: str, name: str, protocol: Protocol) -> Iterator[tuple[str, dict[
     """The stages of a protocol: arms that a builder begins, that prune, that go on; and the measuring of them all."""
     groups: dict[Kind, list[str]] = {"train": [], "prune": [], "continue": [], "evaluate": list(protocol.arms)}
     for arm, stated in protocol.arms.items():
-        groups["prune" if stated.prune else "continue" if stated.of else "train"].append(arm)
+        groups["prune" if stated.prune else "continue" if stated.continues else "train"].append(arm)
     for kind, arms in groups.items():
         if arms:
-            each = {arm: _item(name, protocol, arm) for arm in arms}
+            each = {arm: _item(slug, name, protocol, arm) for arm in arms}
             yield f"{kind}-{name}", {"foreach": each, "do": _stage(slug, protocol, arms, kind)}
 
 
-def _item(name: str, protocol: Protocol, arm: str) -> dict[str, str]:
+def _item(slug: str, name: str, protocol: Protocol, arm: str) -> dict[str, str]:
     """What of an arm's stages differs from those of other arms."""
     stated, item = protocol.arms[arm], {"protocol": name, "data": protocol.data}
-    if stated.of:
-        item["of"] = stated.of
+    if stated.continues:
+        of = f"papers/{slug}/runs/{name}/{stated.of}/seeds"
+        item["start"] = of if stated.begin is None else f"papers/{stated.begin.partition('/')[0]}/upstream.py"
     return item
 
 
@@ -142,7 +143,7 @@ def _stage(slug: str, protocol: Protocol, arms: list[str], kind: Kind) -> dict[s
     if kind != "prune":  # a detector's builder reads its backbone also where it is measured
         deps += sorted({file for arm in arms for file in _weights(protocol, arm)})
     if kind in ("prune", "continue"):
-        deps.append(f"{folder}/runs/${{item.protocol}}/${{item.of}}/seeds")
+        deps.append("${item.start}")
     if kind == "evaluate":
         deps.append(f"{run}/seeds")
     keys = [key for key in ("data", "seed", "repeats", "trainer") if key in protocol.model_fields_set]

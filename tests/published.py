@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared import datasets
-from shared.checkpoints.published import Published
 from shared.datasets.find import data_root
+from shared.weights.published import Published
 
 
 def require_published(one: Published) -> None:

@@ -71,7 +71,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_what_only_tells_loads_nothing_that_trains() -> None:
-    telling = ["cite ghostnet", "cite ghostnet/ghost-vgg16-s2-small-0"]
+    telling = ["cite ghostnet", "cite ghostnet/ghost-resnet20-s2-small-0"]
     reading = ["data", *(f"data {name} --look" for name in datasets.names()), "data mnist5k"]
     program = (
         "import sys; from shared import cli\n"
@@ -160,10 +160,10 @@ def test_every_command_takes_json(papertrail: Papertrail, command: str) -> None:
         (["export", "ghostnet/nosuch", "--out", "x.onnx", "--format", "tf"], "tf"),
         (["pin", "nosuch"], "no finished run (run.json) here"),
         (
-            ["export", "ghostnet/vgg16-small-0", "--out", "x.pt2", "--format", "onnx"],
+            ["export", "ghostnet/resnet20-small-0", "--out", "x.pt2", "--format", "onnx"],
             "of the format `torch`, not `onnx`",
         ),
-        (["export", "ghostnet/vgg16-small-0", "--out", "x.tflite"], "the name is to end in .onnx, or in .pt2"),
+        (["export", "ghostnet/resnet20-small-0", "--out", "x.tflite"], "the name is to end in .onnx, or in .pt2"),
         (["import", "nosuch", "x.pth", "--model", "m", "--out", "o"], "no paper `nosuch`"),
         (["import", "ghostnet", "x.pth", "--model", "m", "--out", "o.safetensors"], "x.pth: no such file"),
         (["accuracy", "ghostnet", "vgg16", "--weights", "x", "--data", "mnist5k"], "--weights x: no such file"),

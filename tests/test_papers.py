@@ -20,7 +20,6 @@ from ruamel.yaml import YAML
 from shared import datasets
 from shared.builders import build, find_model, models
 from shared.checkpoints.history import commits
-from shared.checkpoints.published import Published
 from shared.checkpoints.records import broken, unlike
 from shared.code import code_of
 from shared.compression.continued import untrained
@@ -36,6 +35,7 @@ from shared.sync import sync
 from shared.training.protocol import Protocol, load_protocol, load_protocols
 from shared.training.run import run_of
 from shared.weights.card import cards
+from shared.weights.published import Published
 from shared.weights.records import protocols_recorded, read_records
 
 FILES = (
@@ -255,7 +255,7 @@ def narrowed(slug: str, protocol: Protocol, arm: str) -> Protocol:
 @pytest.mark.parametrize(("slug", "name", "arm"), distinct_recipes())
 def test_every_distinct_recipe_runs_two_steps(slug: str, name: str, arm: str) -> None:
     protocol = narrowed(slug, load_protocols(folder(slug) / "params.yaml")[name], arm)
-    if protocol.arms[arm].of is None:
+    if not protocol.arms[arm].continues:
         run_of(slug, name, protocol, arm, protocol.seed).two_steps()
     else:
         untrained(slug, name, protocol, arm).two_steps()
@@ -294,8 +294,8 @@ def test_the_record_of_others_networks_is_of_the_pinned_files(slug: str) -> None
     assert file.exists() == bool(networks) and list(record) == list(networks)
     for name, one in networks.items():
         assert one.paper == slug and one.model in models(slug)
-        assert {key: record[name][key] for key in ("source", "sha256", "says")} == {
-            "source": one.source, "sha256": one.sha256, "says": one.says,
+        assert {key: record[name][key] for key in ("source", "sha256", "licence", "says")} == {
+            "source": one.source, "sha256": one.sha256, "licence": one.licence, "says": one.says,
         }  # fmt: skip
 
 

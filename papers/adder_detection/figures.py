@@ -213,9 +213,11 @@ report.exhibit("Table 2")
 report.show_curves("small", {"conv": "convolutions", "adder": "adder layers"})
 
 # %% [markdown]
-# AdderNet's own table: its operations are counted here.
+# AdderNet's own table: its operations are counted here. The weights that its authors published for ResNet-20, on the
+# 10,000 test images (`python -m papers.adder_detection.upstream`):
 
 # %%
+report.published()
 report.place("AdderNet Table 2")
 report.show_curves("resnet20", {"conv": "convolutions", "adder": "adder layers"})
 

@@ -11,14 +11,15 @@ from collections import Counter
 
 from torch import Tensor
 
-from shared.checkpoints.published import Published, write_record
 from shared.weights.names import under_our_names, with_batches_counted
+from shared.weights.published import Published, write_record
 
 PUBLISHED = {
     "DenseNet-BC-100 (k=12)": Published(
-        source="https://github.com/deeplearning-wisc/dice",  # commit 8acfb8d, MIT
+        source="https://github.com/deeplearning-wisc/dice",  # commit 8acfb8d
         file="cifar10-densenet-bc-100-12-deaefd08.pth",
         sha256="deaefd082911a1c6c92aacdcfecf03c71b932acc5c08b779c85c44eccdc0c817",
+        licence="MIT",
         says=None,
         paper="densenet",
         model="densenet",

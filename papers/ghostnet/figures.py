@@ -51,15 +51,15 @@ report.opening()
 # ## Figure 1: maps that look alike
 #
 # The paper shows pairs of alike maps of an ImageNet ResNet-50. Here the three pairs with the highest absolute
-# correlation in the second layer of a plain VGG-16 (one eighth of the width, trained on CIFAR-10 in its JPEG form), no
-# map twice. The picture comes with scikit-learn; the paper's is not published.
+# correlation behind the first convolution in the first block of a plain ResNet-20, trained on CIFAR-10, no map twice.
+# The picture comes with scikit-learn; the paper's is not published.
 
 # %%
 PICTURES = ("china.jpg", "flower.jpg")  # photographs that scikit-learn ships
 
 
 def second_layer(name: str, picture: str) -> Tensor | None:
-    """Maps (C, H, W) of the second layer of a pinned VGG network that sees `picture` at the size it was trained on."""
+    """Maps (C, H, W) of the second layer of a kept ResNet-20 that sees `picture` at the size it was trained on."""
     found = report.checkpoint(name)
     if found is None:
         return None
@@ -67,11 +67,11 @@ def second_layer(name: str, picture: str) -> Tensor | None:
     spec = datasets.spec(card.data)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (spec.mean, spec.std))
     image = (maps.sample_picture(picture, spec.shape[1]) / 255 - mean) / std
-    (features,) = maps.catch(model, [model.get_submodule("features.1")], image[None])
+    (features,) = maps.catch(model, [model.get_submodule("blocks.0.conv1")], image[None])
     return features[0]
 
 
-fitted, unseen = (second_layer("vgg16-small-0", picture) for picture in PICTURES)
+fitted, unseen = (second_layer("resnet20-small-0", picture) for picture in PICTURES)
 pairs = [] if fitted is None else maps.similar_pairs(fitted, 3)
 if fitted is not None:
     shown = [(place, f"pair {number}, map {place + 1}") for number, pair in enumerate(pairs, 1) for place in pair[:2]]
@@ -127,11 +127,11 @@ report.exhibit("Table 2")
 # %% [markdown]
 # ## Figure 4: intrinsic maps and their ghosts
 #
-# The second layer of Ghost-VGG-16 (*s* = 2) of one eighth of the width, so that eight maps stand where the paper shows
-# sixty-four. Each ghost stands under the intrinsic map that it was made from.
+# The second layer of Ghost-ResNet-20 (*s* = 2), the first Ghost module of its first block: sixteen maps stand where the
+# paper shows the sixty-four of VGG-16. Each ghost stands under the intrinsic map that it was made from.
 
 # %%
-ghosts = second_layer("ghost-vgg16-s2-small-0", PICTURES[0])
+ghosts = second_layer("ghost-resnet20-s2-small-0", PICTURES[0])
 if ghosts is not None:
     half = len(ghosts) // 2
     titles = [f"intrinsic {k + 1}" for k in range(half)] + [f"ghost {k + 1}" for k in range(half)]
@@ -204,10 +204,9 @@ report.place("Section 4.1")
 
 # %%
 LABELS = {
-    "vgg16": "VGG-16",
-    "vgg16-narrow": "VGG-16, fewer channels",
-    "ghost-vgg16-s2": "Ghost-VGG-16, s = 2",
-    "ghost-vgg16-s4": "Ghost-VGG-16, s = 4",
+    "resnet20": "ResNet-20",
+    "resnet20-narrow": "ResNet-20, fewer channels",
+    "ghost-resnet20-s2": "Ghost-ResNet-20, s = 2",
 }
 report.show_curves("small", LABELS)
 
@@ -310,7 +309,7 @@ panels[0].set(
     ylabel="ImageNet top-1, % (printed)",
 )
 panels[1].set(
-    title="Here: narrow VGG-16 on CIFAR-10 (JPEG form)",
+    title="Here: ResNet-20 on CIFAR-10, 4 epochs",
     xlabel="MACs, millions",
     ylabel="top-1, % (mean ± one standard deviation)",
 )

@@ -134,10 +134,10 @@ report.place("Equations")
 # ## Redundancy across blocks: the first and the last block of a stage
 #
 # The paper shows maps of the first and of the last block of a ResNet-34's third stage that look alike, and takes from
-# it that the last ones can be made cheaply from the first. Here the same is asked of the small ResNet-20 (half its
-# width, on CIFAR-10 in its JPEG form) that [ECA-Net's replication](eca_net.ipynb) keeps: of each channel of the last
-# block of its third stage, which channel of the first has the highest absolute correlation? The network sees a
-# photograph at several times the size of its training images, so that the maps have enough places.
+# it that the last ones can be made cheaply from the first. Here the same is asked of the ResNet-20 that
+# [GhostNet's replication](ghostnet.ipynb) keeps, trained on CIFAR-10: of each channel of the last block of its third
+# stage, which channel of the first has the highest absolute correlation? The network sees a photograph at several times
+# the size of its training images, so that the maps have enough places.
 
 # %%
 PICTURE, SIDE = "china.jpg", 160
@@ -162,7 +162,7 @@ def correlations(first: Tensor, last: Tensor) -> Tensor:
     return torch.where(norms > 0, (other @ one.T) / norms.clamp(min=1e-12), 0.0).abs()
 
 
-first, last = stage_maps("eca_net/none-small-0")
+first, last = stage_maps("ghostnet/resnet20-small-0")
 alike = correlations(first, last)
 best, partners = alike.max(1)
 chosen: list[int] = []

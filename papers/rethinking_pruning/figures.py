@@ -275,6 +275,7 @@ report.place("Later work")
 
 # %%
 report.published()
+report.place("Published baselines")
 
 # %% [markdown]
 # ## Beside the exhibits

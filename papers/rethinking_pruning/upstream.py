@@ -7,15 +7,15 @@ import sys
 
 from torch import Tensor
 
-from shared.checkpoints.published import Published, write_record
 from shared.weights.names import under_our_names, with_batches_counted
+from shared.weights.published import Published, write_record
 
 SOURCE = "https://github.com/akamaster/pytorch_resnet_cifar10"
 
 
 def _published(model: str, file: str, sha256: str, says: str) -> Published:
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return Published(SOURCE, file, sha256, says, "rethinking_pruning", model, {}, mean, std)
+    return Published(SOURCE, file, sha256, "BSD-2-Clause", says, "rethinking_pruning", model, {}, mean, std)
 
 
 PUBLISHED = {

@@ -7,15 +7,15 @@ import sys
 
 from torch import Tensor
 
-from shared.checkpoints.published import Published, write_record
 from shared.weights.names import under_our_names
+from shared.weights.published import Published, write_record
 
 SOURCE = "https://github.com/karanchahal/distiller"
 
 
 def _published(depth: int, file: str, sha256: str, says: str) -> Published:
     mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-    return Published(SOURCE, file, sha256, says, "wide_resnet", "wrn", {"depth": depth, "width": 1}, mean, std)
+    return Published(SOURCE, file, sha256, None, says, "wide_resnet", "wrn", {"depth": depth, "width": 1}, mean, std)
 
 
 PUBLISHED = {

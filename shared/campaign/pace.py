@@ -54,7 +54,7 @@ def answer(slug: str, name: str, arms: Sequence[str]) -> None:
 def _run(slug: str, name: str, arm: str) -> ClassificationRun:
     """The run of an arm; of one that continues another, with what an untrained chain of arms ends with."""
     protocol = protocol_with(slug, name, arm)
-    if protocol.arms[arm].of is None:
+    if not protocol.arms[arm].continues:
         run = run_of(slug, name, protocol, arm, protocol.seed)
     else:
         run = importlib.import_module(CONTINUED).untrained(slug, name, protocol, arm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pybtex.database import BibliographyData, Entry, Person
 
 from shared import datasets
@@ -9,6 +11,7 @@ from shared.checkpoints.history import address, last_commit, release_tag
 from shared.errors import PapertrailError
 from shared.paper import Paper, load_paper
 from shared.weights.card import LICENCE, Card, Identity, folder, headline, home
+from shared.weights.published import published
 from shared.weights.records import identity, read_records, records_file
 
 
@@ -53,10 +56,10 @@ def of_weights(name: str, known: Identity) -> tuple[str, Entry]:
     The tag is named once a release has made one.
     """
     tag, metric = release_tag(f"{known.paper}/{name}"), headline(known.metrics)
+    records = read_records(known.paper, known.protocol)
     if isinstance(known, Card):
         what, file, pinned = "checkpoint", folder(known.paper) / f"{name}.safetensors", known.pinned
     else:
-        records = read_records(known.paper, known.protocol)
         assert records is not None
         what, file = "record", records_file(known.paper, known.protocol)
         pinned = records.arms[known.arm].seeds[str(known.seed)].pinned
@@ -66,6 +69,7 @@ def of_weights(name: str, known: Identity) -> tuple[str, Entry]:
         f"{known.model} trained on {known.data} under protocol {known.protocol}, seed {known.seed}, "
         f"{metric} {known.metrics[metric]:.2f} %",
         f"weights with the SHA-256 {known.sha256}",
+        *([] if records is None else _begun(records.arms[known.arm].plan)),
         *([f"git tag {tag}"] if tag else []),
         f"licence {LICENCE}",
     ]
@@ -77,6 +81,15 @@ def of_weights(name: str, known: Identity) -> tuple[str, Entry]:
         "note": "; ".join(note),
     }
     return f"papertrail:{known.paper}:{name}", Entry("misc", fields | ({"url": where} if where else {}))
+
+
+def _begun(plan: dict[str, Any]) -> list[str]:
+    """Whose weights the first run of the chain began with, where they were others'."""
+    reference = plan["chain"][0].get("begin")
+    if reference is None:
+        return []
+    given = published(reference)
+    return [f"begun with weights of {given.source} (SHA-256 {given.sha256}, licence {given.licence})"]
 
 
 def _text(key: str, entry: Entry) -> str:

@@ -149,8 +149,8 @@ def import_(
     settings: Settings = [],  # noqa: B006  (typer copies it)
 ) -> dict[str, Any]:
     """Convert weights that others published to our names."""
-    from shared.checkpoints.convert import convert
     from shared.paper import load_paper
+    from shared.weights.convert import convert
 
     return convert(load_paper(paper).slug, source, model, settings_of(settings), classes, out)
 

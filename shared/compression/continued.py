@@ -53,7 +53,7 @@ class ContinuedRun(ClassificationRun):
 
     @property
     def begins(self) -> dict[str, Any]:
-        """The arm that this one continues, and the hash of its weights."""
+        """The arm that this one continues, or the published network, and the hash of its weights."""
         return {"arm": self.start.arm, "sha256": self.start.sha256}
 
     @property
@@ -128,11 +128,11 @@ def untrained(paper: str, name: str, protocol: Protocol, arm: str) -> ContinuedR
         return build(paper, origin.builder, args | changes, spec.classes, spec.shape[0])
 
     network = changed(args, {})
-    chain = protocol.lineage(arm)
-    for step in chain[1:]:
+    begun = protocol.arms[arm].of or str(protocol.arms[arm].begin)
+    for step in protocol.lineage(arm):
         how = protocol.arms[step].prune
         if how is not None:
             pruned, network = prune(network, how, spec, protocol.seed, functools.partial(changed, args))
             args = args | pruned.args
-    start = Start(dict(origin.args), args, network.state_dict(), protocol.zeros(arm), chain[-2], "")
+    start = Start(dict(origin.args), args, network.state_dict(), protocol.zeros(arm), begun, "")
     return ContinuedRun(paper, name, protocol, arm, protocol.seed, start)

@@ -16,10 +16,14 @@ from shared.builders import build
 from shared.compression.masks import convolutions
 from shared.compression.prune import prune
 from shared.compression.surgery import masked
+from shared.datasets.augment import Statistics
+from shared.errors import UsageError
 from shared.layers.widths import prunable_norms
+from shared.training.classification import ClassificationRecipe
 from shared.training.protocol import Protocol
 from shared.training.run import finished, run_of
 from shared.weights.load import run_folder
+from shared.weights.published import published
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Start:
         args: the arguments of this one; with its widths when channels were pruned.
         state: its weights, zeros where single weights or whole channels were pruned in place.
         zeros: which of the two were, on the way.
-        arm: the arm that it comes from.
-        sha256: of the weights file of that arm.
+        arm: the arm that it comes from; or the reference of the published network.
+        sha256: of the weights file of that arm, or of the published one.
     """
 
     origin: dict[str, Any]
@@ -48,7 +52,7 @@ class Start:
 
 
 def load_start(paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path) -> Start:
-    """What the arm that `arm` continues ended with.
+    """What the arm that `arm` continues ended with, or the published network that it begins with.
 
     Args:
         paper: the slug.
@@ -60,7 +64,11 @@ def load_start(paper: str, name: str, protocol: Protocol, arm: str, seed: int, r
 
     Raises:
         PapertrailError: that run, or one before it, is not finished under what is stated now, or is damaged.
+        UsageError: what is published is another network, or sees other images, than params.yaml states.
+        DataError: its file is not there.
     """
+    if protocol.arms[arm].begin is not None:
+        return _given(paper, name, protocol, arm)
     parent = protocol.arms[arm].of
     assert parent is not None
     record, network = finished(
@@ -73,6 +81,32 @@ def load_start(paper: str, name: str, protocol: Protocol, arm: str, seed: int, r
         zeros=protocol.zeros(parent),
         arm=parent,
         sha256=record["sha256"],
+    )
+
+
+def _given(paper: str, name: str, protocol: Protocol, arm: str) -> Start:
+    """The published network that an arm begins with."""
+    one, recipe = protocol.arms[arm], protocol.recipe_of(arm)
+    assert one.begin is not None and isinstance(recipe, ClassificationRecipe)
+    given, where = published(one.begin), f"papers/{paper}/params.yaml: {name}.arms.{arm}"
+    if (one.builder, one.args) != (given.model, given.args):
+        raise UsageError(f"{where}: `{one.begin}` is {given.model} with the arguments {dict(given.args)}; state these")
+    if datasets.spec(protocol.data).classes != datasets.spec(given.data).classes:
+        raise UsageError(f"{where}: `{one.begin}` has the classes of {given.data}")
+    if given.licence is None:
+        raise UsageError(f"{where}: {given.source} states no licence; what begins with it could not be passed on")
+    seen = Statistics(mean=given.mean, std=given.std)
+    if recipe.augment.statistics != seen:
+        raise UsageError(
+            f"{where}: `{one.begin}` was trained with `augment.statistics: {seen.model_dump()}`; state them"
+        )
+    return Start(
+        origin=dict(one.args),
+        args=dict(one.args),
+        state=given.network().state_dict(),
+        zeros=frozenset(),
+        arm=one.begin,
+        sha256=given.sha256,
     )
 
 

@@ -85,6 +85,19 @@ class EvalSpec(Strict):
         return self
 
 
+class Statistics(Strict):
+    """The mean of each channel and its deviation, of pixels in 0..1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _of_the_same_channels(self) -> Statistics:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"{len(self.mean)} means for {len(self.std)} deviations")
+        return self
+
+
 class Augment(Strict):
     """What happens to an image between the data set and the network. Pixels are those of the data set's images.
 
@@ -95,7 +108,8 @@ class Augment(Strict):
 
     `padding` is what stands around an image before the crop: zeros, or its own pixels mirrored at its edge.
     `normalisation` takes the mean and the deviation of the data set ("dataset"), only divides by 255 ("unit"), or
-    whitens ("zca", see whiten.py), which comes before everything else.
+    whitens ("zca", see whiten.py), which comes before everything else. `statistics` stand in the place of the data
+    set's, where a network was trained with others.
     """
 
     pad_crop: int = Field(0, ge=0)
@@ -112,11 +126,14 @@ class Augment(Strict):
     color_jitter: ColorJitterSpec | None = None
     eval: EvalSpec | None = None
     normalisation: Literal["dataset", "unit", "zca"] = "dataset"
+    statistics: Statistics | None = None
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> Augment:
         if self.padding != "zeros" and not self.pad_crop:
             raise ValueError("`padding` belongs to a `pad_crop` above 0")
+        if self.statistics and self.normalisation != "dataset":
+            raise ValueError("`statistics` belong to `normalisation: dataset`")
         if self.normalisation == "zca" and (self.color_jitter or self.randaugment):
             raise ValueError("`color_jitter` and `randaugment` need colours, which `normalisation: zca` does not leave")
         return self

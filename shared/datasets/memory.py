@@ -132,7 +132,8 @@ class ImageDataModule(pl.LightningDataModule):
 
             images = rand_augment(images, index, recipe.randaugment, **where)
         if recipe.normalisation == "dataset":
-            images = ops.normalise(images, self.spec.mean, self.spec.std)
+            by = recipe.statistics or self.spec
+            images = ops.normalise(images, by.mean, by.std)
         if not training:
             return images, labels
         if recipe.cutout:

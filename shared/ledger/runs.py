@@ -111,6 +111,6 @@ def not_attempted(slug: str, claim: Claim, check: MeasureCheck | QuoteCheck, pla
 
 def _train_command(slug: str, protocol: str, plan: Protocol, *arms: str) -> str:
     """What trains and evaluates one arm; or all of the protocol, when it takes others."""
-    if len(arms) == 1 and plan.arms[arms[0]].of is None:
+    if len(arms) == 1 and not plan.arms[arms[0]].continues:
         return " && ".join(f"papertrail {verb} {slug} {protocol} {arms[0]}" for verb in ("train", "evaluate"))
     return f"papertrail train {slug} {protocol} --all"

@@ -108,7 +108,7 @@ def fast_check(paper: str, name: str, arm: str) -> None:
     It writes nothing, and says in one line what went through.
     """
     protocol = protocol_with(paper, name, arm)
-    if protocol.arms[arm].of is None:
+    if not protocol.arms[arm].continues:
         run = run_of(paper, name, protocol, arm, protocol.seed)
     else:
         run = importlib.import_module(CONTINUED).untrained(paper, name, protocol, arm)

@@ -49,8 +49,8 @@ def planned(
 ) -> dict[str, Any]:
     """Everything that decides a run's result: an equal plan gives equal weights on an equal machine.
 
-    `start` is the arm that it continues and the hash of its weights; `reads` has the hash of the pinned weights that
-    training reads, `sources_digest` is over the code.
+    `start` is the arm that it continues, or the published network that it begins with, and the hash of its weights;
+    `reads` has the hash of the pinned weights that training reads, `sources_digest` is over the code.
     """
     from shared.closure import digest  # late: what only asks what is stated needs no import graph
 
@@ -77,8 +77,10 @@ def starts(paper: str, protocol: Protocol, arm: str, action: Action) -> tuple[st
     code = task.measures if action == "evaluate" else task.trains
     found = {COMMAND, type(protocol.recipe).__module__, datasets.module(protocol.data)}
     found |= {module.format(paper=paper) for module in code}
-    if one.of is not None:
+    if one.continues:
         found.add(CONTINUED)
+    if one.begin is not None:
+        found.add(f"papers.{one.begin.partition('/')[0]}.upstream")
     found |= {f"papers.{ref.partition('/')[0]}" for ref in reads(protocol, arm)}
     method = protocol.recipe_of(arm).method
     if method is not None:
@@ -100,4 +102,5 @@ def _link(protocol: Protocol, name: str) -> dict[str, Any]:
     arm = protocol.arms[name]
     prune = None if arm.prune is None else arm.prune.model_dump(mode="json")
     recipe = None if prune is not None else protocol.recipe_of(name).model_dump(mode="json")
-    return {"arm": name, "prune": prune, "weights": arm.weights, "budget": arm.budget, "recipe": recipe}
+    begin = {} if arm.begin is None else {"begin": arm.begin}  # plans of before had none
+    return {"arm": name, **begin, "prune": prune, "weights": arm.weights, "budget": arm.budget, "recipe": recipe}

@@ -48,6 +48,8 @@ class Arm(Strict):
     Attributes:
         builder: of the paper's MODELS.
         args: its arguments; the number of classes comes from the data.
+        begin: the trained network of others that the arm begins with, "<slug>/<name>" in PUBLISHED of that paper's
+            upstream.py; it is what `builder` and `args` make, and sees images as the recipe normalises them.
         of: the arm of this protocol whose network this one continues.
         prune: what is taken out of that network; then nothing is trained.
         weights: what the arm begins with. In the structure that pruning left there are the weights as they ended
@@ -60,6 +62,7 @@ class Arm(Strict):
 
     builder: str = ""
     args: dict[str, bool | int | float | str] = {}
+    begin: Annotated[str, Field(pattern=r"^[a-z0-9_]+/.+$")] | None = None
     of: ArmName | None = None
     prune: StatedPrune = None
     weights: Literal["inherited", "initial", "random"] = "inherited"
@@ -70,13 +73,20 @@ class Arm(Strict):
     def _one_origin(self) -> Arm:
         if bool(self.builder) == bool(self.of):
             raise ValueError("give either `builder` or `of`")
-        if self.of is None and (self.prune or self.weights != "inherited" or self.budget != "epochs"):
-            raise ValueError("`prune`, `weights` and `budget` belong to an arm that continues another (`of`)")
-        if self.of is not None and self.args:
-            raise ValueError("`args` belong to a `builder`; an arm that continues another has its network")
+        if self.of is None and (self.weights != "inherited" or self.budget != "epochs"):
+            raise ValueError("`weights` and `budget` belong to an arm that continues another (`of`)")
+        if self.prune and not self.continues:
+            raise ValueError("`prune` belongs to an arm that continues another (`of`) or has a `begin`")
+        if self.of is not None and (self.args or self.begin):
+            raise ValueError("`args` and `begin` belong to a `builder`; an arm that continues another has its network")
         if self.prune and (self.recipe or self.weights != "inherited" or self.budget != "epochs"):
             raise ValueError("an arm that prunes trains nothing: `recipe`, `weights` and `budget` belong to the next")
         return self
+
+    @property
+    def continues(self) -> bool:
+        """Whether it begins with trained weights: another arm's, or given ones."""
+        return self.of is not None or self.begin is not None
 
 
 class Protocol(Strict):
@@ -163,8 +173,11 @@ class Protocol(Strict):
             if arm.recipe is not None and arm.recipe.task != kind.name:
                 other = f"the protocol's is `{kind.name}`"
                 raise ValueError(f"arms.{name}.recipe.task: the arm's recipe is of `{arm.recipe.task}`, {other}")
-            if arm.of is not None and not kind.continues:
-                raise ValueError(f"arms.{name}.of: an arm of the task `{kind.name}` cannot continue another")
+            if arm.continues and not kind.continues:
+                key = "of" if arm.begin is None else "begin"
+                raise ValueError(f"arms.{name}.{key}: an arm of the task `{kind.name}` begins with its builder")
+            if arm.weights == "initial" and self.origin(name).begin is not None:
+                raise ValueError(f"arms.{name}.weights: what `{self.lineage(name)[0]}` begins with is trained already")
         return self
 
     def lineage(self, arm: str) -> list[str]:

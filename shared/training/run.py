@@ -87,7 +87,8 @@ class Run:
 
     @property
     def begins(self) -> dict[str, Any] | None:
-        """The arm that this run continues, and the hash of its weights; None when it begins with a builder."""
+        """The arm that this run continues, or the published network that it begins with, and the hash of its weights;
+        None when it begins with a builder alone."""
         return None
 
     @property
@@ -128,7 +129,7 @@ class Run:
 
 def run_of(paper: str, name: str, protocol: Protocol, arm: str, seed: int, runs: Path | None = None) -> Run:
     """The run of an arm, by its task, or by what it continues; `runs` is where the paper's runs are kept."""
-    if protocol.arms[arm].of is None:
+    if not protocol.arms[arm].continues:
         return task_of(protocol.recipe).run(paper, name, protocol, arm, seed)
     return importlib.import_module(CONTINUED).continued(paper, name, protocol, arm, seed, runs or runs_of(paper))
 

@@ -24,7 +24,7 @@ WIDTH = 120
 
 
 class Start(Strict):
-    """The arm that a run continues, and the hash of the weights that it ended with."""
+    """The arm that a run continues, or the published network that it begins with, and the hash of its weights."""
 
     arm: str
     sha256: Hash
@@ -38,7 +38,7 @@ class SeedRecord(Strict):
         args: of the network in the end; what pruning decided is among them.
         params: parameters of that network, and `macs` its multiply-adds for one image.
         epochs: that were trained.
-        start: of a run that continues an arm.
+        start: of a run that begins with trained weights.
         reads: pinned weights that its arguments or its recipe name, with their hashes.
         sha256: of the weights file.
         code: the commit that was checked out when training began; or, where there was no git, the one that has the very

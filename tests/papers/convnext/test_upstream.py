@@ -10,8 +10,8 @@ from torch import Tensor
 
 from papers.convnext.model import convnext, convnext_isotropic
 from papers.convnext.upstream import rename
-from shared.checkpoints.convert import convert
 from shared.errors import PapertrailError
+from shared.weights.convert import convert
 from shared.weights.storage import load_weights
 
 

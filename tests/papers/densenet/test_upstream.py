@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from papers.densenet import upstream
 from papers.densenet.model import densenet, densenet_imagenet
 from papers.densenet.upstream import PUBLISHED, rename
-from shared.checkpoints.convert import convert
 from shared.errors import PapertrailError
 from shared.files import read_json
+from shared.weights.convert import convert
 from shared.weights.storage import fill, load_weights
 from tests.published import require_published
 from tests.statistics import with_statistics

@@ -9,8 +9,8 @@ import torch
 
 from papers.ghostnet.model import GhostNet
 from papers.ghostnet.upstream import rename
-from shared.checkpoints.convert import convert
 from shared.errors import PapertrailError
+from shared.weights.convert import convert
 from shared.weights.storage import fill, load_weights
 from tests.statistics import with_statistics
 

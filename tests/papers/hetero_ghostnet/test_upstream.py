@@ -15,8 +15,8 @@ from papers.hetero_ghostnet import MODELS
 from papers.hetero_ghostnet.model import GhostStage
 from papers.hetero_ghostnet.regnet import SIZES
 from papers.hetero_ghostnet.upstream import rename
-from shared.checkpoints.convert import convert
 from shared.errors import PapertrailError
+from shared.weights.convert import convert
 from shared.weights.storage import fill, load_weights
 from tests.statistics import with_statistics
 

@@ -11,8 +11,8 @@ import torch
 
 from papers.res2net import MODELS
 from papers.res2net.upstream import rename
-from shared.checkpoints.convert import convert
 from shared.errors import PapertrailError
+from shared.weights.convert import convert
 from shared.weights.storage import fill, load_weights
 from tests.statistics import with_statistics
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from papers.shufflenet.model import ShuffleNet, stage_channels, stem_channels
 from papers.shufflenet.upstream import SEEN, rename
-from shared.checkpoints.convert import convert
 from shared.errors import PapertrailError
+from shared.weights.convert import convert
 from shared.weights.storage import fill, load_weights
 
 UNITS = [(stage, number) for stage, count in enumerate((4, 8, 4)) for number in range(count)]

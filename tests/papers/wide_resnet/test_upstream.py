@@ -11,9 +11,9 @@ import torch
 
 from papers.wide_resnet import upstream
 from papers.wide_resnet.model import wrn, wrn50_bottleneck
-from shared.checkpoints.convert import convert
 from shared.errors import PapertrailError
 from shared.files import read_json
+from shared.weights.convert import convert
 from shared.weights.storage import fill, load_weights
 from tests.published import require_published
 from tests.statistics import with_statistics

@@ -15,6 +15,7 @@ from shared.checkpoints.pin import pin
 from shared.errors import PapertrailError, UsageError
 from shared.files import read_yaml
 from shared.paper import load_paper, papers
+from shared.weights.published import Published
 from shared.weights.records import identity
 
 from .conftest import keep_detector, make_run
@@ -100,6 +101,14 @@ def test_a_record_is_cited_without_its_weights(repository: Path, finished: Path)
     assert identity("ghostnet/ghost-tiny-4").sha256 in entry["note"] and entry["title"] == (
         "{Papertrail record ghostnet/ghost-tiny-4}"
     )
+
+
+def test_weights_that_began_with_others_are_cited_with_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = Published("https://example.org", "a.pth", "7" * 64, "MIT", None, "ghostnet", "vgg16", {}, (0,), (1,))
+    monkeypatch.setattr(citing, "published", {"ghostnet/theirs": given}.__getitem__)
+    assert citing._begun({"chain": [{"arm": "ghost"}]}) == []
+    (begun,) = citing._begun({"chain": [{"arm": "ghost", "begin": "ghostnet/theirs"}, {"arm": "tuned"}]})
+    assert "https://example.org" in begun and "7" * 64 in begun and "MIT" in begun
 
 
 def test_a_citation_names_repository_path_and_commit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from shared.builders import build
-from shared.compression.continued import ContinuedRun, continued, stretched
-from shared.errors import PapertrailError
+from shared.compression import start
+from shared.compression.continued import ContinuedRun, continued, stretched, untrained
+from shared.errors import PapertrailError, UsageError
 from shared.files import read_json, write_json
 from shared.measure import count
 from shared.training import arms
@@ -19,7 +21,8 @@ from shared.training.classification import ClassificationRecipe
 from shared.training.fit import ClassificationRun
 from shared.training.protocol import Protocol
 from shared.training.recipe import Schedule
-from shared.training.run import finished, train_run
+from shared.training.run import finished, run_of, train_run
+from shared.weights.published import Published
 from shared.weights.storage import fill, load_weights
 
 PAPER, NAME, WIDTH = "network_slimming", "tiny", 0.0625
@@ -236,3 +239,94 @@ def test_an_arm_is_trained_and_summed_up_like_any_other(runs: Path, monkeypatch:
     assert {"top1", "small_scales", "params", "macs", "floored"} <= found.keys()
     assert read_json(runs / NAME / "narrow" / "metrics.json").keys() == {"top1"}
     assert not (runs / NAME / "narrow" / "curves.csv").exists()
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Published:
+    """A network of others on the digits, and a protocol whose arms begin with it."""
+    one = Published(
+        "https://example.org",
+        "a.pth",
+        "0" * 64,
+        "MIT",
+        None,
+        PAPER,
+        "vgg19",
+        {"width": WIDTH},
+        (0.1,),
+        (0.5,),
+        "mnist5k",
+    )
+    torch.manual_seed(5)
+    network = build(PAPER, "vgg19", dict(one.args), 10, 1)
+    monkeypatch.setattr(start, "published", lambda reference: one)
+    monkeypatch.setattr(Published, "network", lambda self: network)
+    return one
+
+
+BEGUN: dict[str, Any] = {
+    "more": {"builder": "vgg19", "args": {"width": WIDTH}, "begin": "rethinking_pruning/theirs"},
+    "less": {
+        "builder": "vgg19",
+        "args": {"width": WIDTH},
+        "begin": "rethinking_pruning/theirs",
+        "prune": {"by": "l1", "ratio": 0.5},
+    },
+    "tuned": {"of": "less"},
+}
+STATISTICS = {"mean": [0.1], "std": [0.5]}
+
+
+def begun(arms: dict[str, Any] = BEGUN, **augment: Any) -> Protocol:
+    stated = plan(augment={"statistics": STATISTICS} | augment).model_dump() | {"arms": arms}
+    return Protocol.model_validate(stated, context={"paper": PAPER})
+
+
+def test_an_arm_begins_with_a_published_network(given: Published, tmp_path: Path) -> None:
+    theirs = given.network().state_dict()
+    run = run_of(PAPER, NAME, begun(), "more", 3, tmp_path)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in run.build().state_dict().items())
+    planned = run.plan()
+    assert (
+        planned["start"] == {"arm": "rethinking_pruning/theirs", "sha256": given.sha256}
+        and planned["chain"][0]["begin"] == "rethinking_pruning/theirs"
+    )
+    less = run_of(PAPER, NAME, begun(), "less", 0, tmp_path)
+    train_run(less, seed_folder(tmp_path, "less"))
+    tuned = run_of(PAPER, NAME, begun(), "tuned", 0, tmp_path)
+    widths = [int(width) for width in str(tuned.args["widths"]).split("-")]
+    assert len(widths) == 16 and tuned.plan()["start"]["arm"] == "less"
+    untrained(PAPER, NAME, begun(), "tuned").two_steps()
+    untrained(PAPER, NAME, begun(), "less").two_steps()
+
+
+@pytest.mark.parametrize(
+    ("change", "arm", "named"),
+    [
+        (
+            {},
+            {"args": {"width": 2 * WIDTH}},
+            r"tiny\.arms\.more: `rethinking_pruning/theirs` is vgg19 with the arguments",
+        ),
+        ({"statistics": None}, {}, "`rethinking_pruning/theirs` was trained with `augment.statistics: "),
+        (
+            {"statistics": {"mean": [0.1], "std": [0.4]}},
+            {},
+            "`rethinking_pruning/theirs` was trained with `augment.statistics: ",
+        ),
+    ],
+)
+def test_a_published_network_is_stated_as_it_is(
+    given: Published, tmp_path: Path, change: dict[str, Any], arm: dict[str, Any], named: str
+) -> None:
+    protocol = begun({"more": BEGUN["more"] | arm}, **change)
+    with pytest.raises(UsageError, match=named):
+        run_of(PAPER, NAME, protocol, "more", 0, tmp_path)
+
+
+def test_nothing_begins_with_weights_that_may_not_be_passed_on(
+    given: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "published", lambda reference: dataclasses.replace(given, licence=None))
+    with pytest.raises(UsageError, match=r"example\.org states no licence"):
+        run_of(PAPER, NAME, begun(), "more", 0, tmp_path)

@@ -132,6 +132,8 @@ def test_impossible_settings_are_refused_by_name(values, key):
     [
         ({"padding": "reflect"}, "`padding` belongs to a `pad_crop` above 0"),
         ({"normalisation": "zca", "color_jitter": {"contrast": 0.1}}, "`normalisation: zca` does not leave"),
+        ({"normalisation": "unit", "statistics": {"mean": [0], "std": [1]}}, "belong to `normalisation: dataset`"),
+        ({"statistics": {"mean": [0, 0, 0], "std": [1]}}, "3 means for 1 deviations"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(values, named):

@@ -98,6 +98,11 @@ def test_unit_normalisation_divides_by_255_and_does_no_more():
         )
 
 
+def test_stated_statistics_stand_in_the_place_of_the_data_sets():
+    found = transformed("test", statistics={"mean": [0.5], "std": [0.25]})
+    assert torch.allclose(found, (made_up("test").images.float() / 255 - 0.5) / 0.25)
+
+
 def test_whitening_is_fitted_on_the_training_split_and_comes_before_the_crop():
     from shared.datasets import whiten
 

@@ -82,8 +82,8 @@ def test_orderings_that_were_run_are_drawn_after_their_table(monkeypatch: pytest
 
 def test_pinned_curves_are_one_line_for_each_seed(shown: list[str]) -> None:
     paper = Report("ghostnet")
-    curves = paper.curves("small", "vgg16", "test_top1")
-    found = paper.result("small", "vgg16")
+    curves = paper.curves("small", "resnet20", "test_top1")
+    found = paper.result("small", "resnet20")
     assert curves is not None and curves.shape == (3, paper.protocols["small"].recipe.epochs)
     assert found is not None
     np.testing.assert_allclose(sorted(curves[:, -1]), sorted(found.values.values()), atol=5e-3)
@@ -106,5 +106,5 @@ def test_what_is_missing_is_said(shown: list[str]) -> None:
 
 
 def test_curves_are_drawn_where_there_are_runs(shown: list[str]) -> None:
-    Report("ghostnet").show_curves("small", {"vgg16": "VGG-16"})
+    Report("ghostnet").show_curves("small", {"resnet20": "ResNet-20"})
     assert shown == ["picture"]

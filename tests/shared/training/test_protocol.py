@@ -62,6 +62,7 @@ def test_the_recipe_is_of_the_task_that_it_names() -> None:
         ({"trainer": {"devices": 8}}, "trainer.devices: a run of the task `outlines` does not heed it"),
         ({"trainer": {"workers": 2, "precision": "16-mixed"}}, "trainer.precision"),
         ({"arms": {"one": {"builder": "x"}, "two": {"of": "one"}}}, "arms.two.of: an arm of the task `outlines`"),
+        ({"arms": {"one": {"builder": "x", "begin": "a/y"}}}, "arms.one.begin: an arm of the task `outlines`"),
         (
             {"arms": {"one": {"builder": "x", "recipe": tiny().recipe.model_dump()}}},
             "arms.one.recipe.task: the arm's recipe is of `classification`, the protocol's is `outlines`",
@@ -89,6 +90,26 @@ def test_an_arm_states_what_of_its_recipe_is_other_than_the_protocols() -> None:
     assert two.schedule == Schedule(), "it has a name of its own, and so nothing of the other"
     assert two.augment == Augment(flip=True, pad_crop=4)
     assert Protocol.model_validate(protocol.model_dump()) == protocol
+
+
+@pytest.mark.parametrize(
+    ("arm", "named"),
+    [
+        ({"begin": "a/resnet20"}, "give either `builder` or `of`"),
+        ({"of": "one", "begin": "a/resnet20"}, "`args` and `begin` belong to a `builder`"),
+        (
+            {"builder": "x", "begin": "a/y", "weights": "random"},
+            "`weights` and `budget` belong to an arm that continues",
+        ),
+        ({"builder": "x", "prune": {"by": "l1", "ratio": 0.5}}, "`prune` belongs to an arm that continues"),
+        ({"of": "given", "weights": "initial"}, "arms.two.weights: what `given` begins with is trained already"),
+    ],
+)
+def test_what_an_arm_begins_with_is_said_once(arm: dict[str, Any], named: str) -> None:
+    arms = {"one": {"builder": "x"}, "given": {"builder": "x", "begin": "a/y"}, "two": arm}
+    with pytest.raises(PapertrailError) as caught:
+        validated(Protocol, stated(arms=arms, recipe=tiny().recipe.model_dump()), "mini")
+    assert named in str(caught.value)
 
 
 def test_a_budget_of_macs_needs_epochs() -> None:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from papers.rethinking_pruning.upstream import PUBLISHED
-from shared.checkpoints import published
 from shared.datasets.spec import Split
 from shared.errors import DataError
+from shared.weights import published
 
 ONE = replace(PUBLISHED["resnet20"], mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 

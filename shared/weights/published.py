@@ -1,7 +1,8 @@
-"""Others' trained networks in our own form, evaluated on the test images: a check of network, names and data at once.
+"""Others' trained networks in our own form: to check network, names and data at once, and for arms to begin with.
 
 A paper's upstream.py names them as PUBLISHED; `python -m papers.<slug>.upstream` looks for their files in the folder
-`weights` that PAPERTRAIL_DATA holds, and writes what they give into upstream.json beside it.
+`weights` that PAPERTRAIL_DATA holds, evaluates them on the test images, and writes what they give into upstream.json
+beside it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from torch import nn
 
 from shared import datasets
 from shared.builders import build
-from shared.checkpoints.convert import convert
+from shared.code import code_of
 from shared.datasets.augment import normalise, to_unit
 from shared.datasets.find import data_root
-from shared.errors import DataError, exit_status
+from shared.errors import DataError, UsageError, exit_status, nearest
 from shared.files import sha256_file, write_json
+from shared.weights.convert import convert
 from shared.weights.storage import fill, load_weights
 
 BATCH = 250
@@ -35,6 +37,7 @@ class Published:
         source: where it was published.
         file: its name there, or here.
         sha256: of the file.
+        licence: of the file; None where its source states none: then it is evaluated, and nothing begins with it.
         says: its top-1 accuracy in percent as published with it, in the digits of the print; None where none was.
         paper: the slug whose builder and upstream.py make our network of it.
         model: the builder.
@@ -47,6 +50,7 @@ class Published:
     source: str
     file: str
     sha256: str
+    licence: str | None
     says: str | None
     paper: str
     model: str
@@ -84,7 +88,17 @@ class Published:
     def evaluate(self) -> dict[str, str | float | None]:
         """What upstream.json has of it."""
         top1 = round(100 * self.right(self.network()) / datasets.spec(self.data).counts["test"], 2)
-        return {"source": self.source, "sha256": self.sha256, "says": self.says, "top1": top1}
+        told = {"source": self.source, "sha256": self.sha256, "licence": self.licence, "says": self.says}
+        return told | {"top1": top1}
+
+
+def published(reference: str) -> Published:
+    """`<slug>/<name>`, one of a paper's PUBLISHED; UsageError names the nearest."""
+    slug, _, name = reference.partition("/")
+    known: Mapping[str, Published] = getattr(code_of(slug, "upstream"), "PUBLISHED", {})
+    if name not in known:
+        raise UsageError(f"papers/{slug}/upstream.py has no published network `{name}`; {nearest(name, known)}")
+    return known[name]
 
 
 def write_record(networks: Mapping[str, Published], module: str) -> int:
