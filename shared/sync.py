@@ -130,7 +130,7 @@ def _item(slug: str, name: str, protocol: Protocol, arm: str) -> dict[str, str]:
     stated, item = protocol.arms[arm], {"protocol": name, "data": protocol.data}
     if stated.continues:
         of = f"papers/{slug}/runs/{name}/{stated.of}/seeds"
-        item["start"] = of if stated.begin is None else f"papers/{stated.begin.partition('/')[0]}/upstream.py"
+        item["start"] = of if stated.begin is None else f"papers/{stated.begin.partition('/')[0]}/upstream.json"
     return item
 
 

@@ -189,6 +189,31 @@ def test_a_stage_depends_on_the_keys_that_decide_it_and_on_what_it_reads(reposit
     assert "plots" in found["train-mini@base"] and "plots" not in found["prune-mini@pruned"]
 
 
+GIVEN = """
+given:
+  what: pruning a network of others
+  data: cifar10
+  repeats: 1
+  arms:
+    more: {builder: vgg19, begin: rethinking_pruning/resnet20}
+    less: {builder: vgg19, begin: rethinking_pruning/resnet20, prune: {by: l1, ratio: 0.4}}
+    tuned: {of: less}
+  recipe: {epochs: 1, batch_size: 64, optimiser: {name: sgd, lr: 0.1}}
+"""
+
+
+def test_what_begins_with_a_published_network_depends_on_its_record_and_its_code(repository: Path) -> None:
+    (repository / PAPER / "params.yaml").write_text(PARAMS + GIVEN)
+    sync()
+    found = stages(repository)
+    record = "papers/rethinking_pruning/upstream.json"
+    for name in ("continue-given@more", "prune-given@less"):
+        assert record in found[name]["deps"] and "papers/rethinking_pruning/upstream.py" in found[name]["deps"]
+        assert len({*found[name]["deps"]}) == len(found[name]["deps"]), "DVC refuses a file that is named twice"
+    assert f"{PAPER}/runs/given/less/seeds" in found["continue-given@tuned"]["deps"]
+    assert record not in found["continue-given@tuned"]["deps"]
+
+
 def test_the_main_job_needs_the_runs_of_mini_the_records_and_the_notebook(repository: Path) -> None:
     sync()
     job = stages(repository, "dvc.yaml")[PAPER]
