@@ -134,7 +134,7 @@ def side_by_side(*shown: tuple[str, str]) -> None:
     plt.show()
 
 
-side_by_side(("small", "l1"), ("long", "l1"))
+side_by_side(("long", "l1"), ("published", "l1"))
 
 # %% [markdown]
 # Accuracy against multiply-adds and parameters, the longest of our runs. Zeros among single weights do not count. The
