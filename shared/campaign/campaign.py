@@ -92,8 +92,10 @@ def _planned(claims: Sequence[Waiting], costs: Costs, failed: dict[Job, str], un
         place = unknown[0].paper, unknown[0].protocol
         own = [job for job in unknown if (job.paper, job.protocol) == place]
         try:
-            costs.measure(*place, own)
+            costs.measure(*place, own, until)
         except PapertrailError as error:
+            if time.monotonic() >= until:
+                return steps
             lost = next(job.arm for job in own if costs.of(job) is None)
             failed |= {job: str(error) for job in own if job.arm == lost}
 
