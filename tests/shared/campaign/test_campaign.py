@@ -149,6 +149,7 @@ def test_the_table_says_what_can_be_pinned_what_is_next_and_what_this_machine_ca
     assert re.search(r"^ghostnet +gpu +arm1 +2 +60\.0 +under way *$", out, re.M)
     assert "left out: ghostnet paper, 7 claims: it needs a GPU\n" in out
     assert "1 claims more would take about 1.0 hours\n1 claims have all their seeds, 13 wait; " in out
+    assert "12 of the times are guessed from the number of images" in " ".join(out.split())
 
 
 PROTOCOL = {
