@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Literal
 
@@ -17,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
+
+from papers.adder_detection.adder_common import output_size
 
 InputGradient = Literal["sign", "clip"]
 
@@ -197,7 +198,7 @@ def _module(device: str) -> ModuleType | None:
 def chunked(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:
     """The layer in plain PyTorch, for any device and floating type, a few windows at a time."""
     taps = weight[0].numel()
-    height, width = _output_size(x, weight, stride, padding)
+    height, width = output_size(x, weight, stride, padding)
     y = x.new_empty(len(x), len(weight), height, width)
     step = max(1, CHUNK // (taps * height * width))
     for images, (of_x, filters) in itertools.product(range(0, len(x), step), _groups(x, weight, groups)):
@@ -212,7 +213,7 @@ def chunked_input_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int, clip: bool
 ) -> Tensor:
     """The input's gradient in plain PyTorch, for any device and floating type, a few windows at a time."""
-    height, width = _output_size(x, weight, stride, padding)
+    height, width = output_size(x, weight, stride, padding)
     for_x = torch.empty_like(x, memory_format=torch.contiguous_format)
     how = {"kernel_size": weight.shape[2:], "padding": tuple(padding), "stride": tuple(stride)}
     for image, (of_x, filters) in itertools.product(range(len(x)), _groups(x, weight, groups)):
@@ -236,21 +237,13 @@ def _by_broadcasting(
     windows = functional.unfold(x, weight.shape[2:], padding=padding, stride=stride).unflatten(1, (groups, 1, -1))
     filters = weight.flatten(1).unflatten(0, (groups, -1)).unsqueeze(-1)
     y = -(windows - filters).abs().sum(3).flatten(1, 2)
-    return y.unflatten(2, _output_size(x, weight, stride, padding))
+    return y.unflatten(2, output_size(x, weight, stride, padding))
 
 
 def _groups(x: Tensor, weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
     """For each group its channels of the input and its filters."""
     into, out = x.shape[1] // groups, len(weight) // groups
     return [(slice(g * into, (g + 1) * into), slice(g * out, (g + 1) * out)) for g in range(groups)]
-
-
-def _output_size(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> tuple[int, int]:
-    height, width = (
-        (size + 2 * pad - kernel) // step + 1
-        for size, kernel, step, pad in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
-    )
-    return height, width
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

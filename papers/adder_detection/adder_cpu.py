@@ -27,12 +27,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from papers.adder_detection import adder_kernels
+from papers.adder_detection.adder_common import STEEP
 from papers.adder_detection.adder_kernels import BLOCK, STRETCH
 from shared.measure.cost import threads
 
 CELLS = 2**18  # float32 that the buffer of a few images may hold: 1 MiB, which stays in a second-level cache
 SHARE = 2**22  # taps, about, that a thread takes at a time
-STEEP = 2.0**64  # HardTanh(STEEP d) is sign(d) for every d that is 0 or at least 1 / STEEP
 
 
 @dataclass(frozen=True)

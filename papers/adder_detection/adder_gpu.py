@@ -26,7 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-STEEP = 2.0**64  # HardTanh(STEEP d) is sign(d) for every d that is 0 or at least 1 / STEEP
+from papers.adder_detection.adder_common import STEEP, output_size
 
 
 class Tile(NamedTuple):
@@ -80,10 +80,7 @@ def tile(filters: int, reduced: int, positions: int, groups: int, multiprocessor
 def forward(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:
     """-sum |X - F|: (N, I, H, W) and (O, I / groups, kh, kw) to (N, O, H', W'), float32."""
     outputs, channels, *kernel = len(weight) // groups, *weight.shape[1:]
-    height, width = (
-        (size + 2 * pad - taps) // step + 1
-        for size, taps, step, pad in zip(x.shape[2:], kernel, stride, padding, strict=True)
-    )
+    height, width = output_size(x, weight, stride, padding)
     y = x.new_empty((len(x), len(weight), height, width))
     if y.numel():
         filters = weight.flatten(1).t().contiguous()  # (taps, filters): neighbouring filters are neighbours in memory

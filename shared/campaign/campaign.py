@@ -31,6 +31,7 @@ class Campaign:
         count: of processes at once.
         ready: claims all of whose runs are there: pinned, they have a verdict.
         steps: the claims that wait, in the order in which they would be decided.
+        guessed: steps whose time is guessed from the number of images, since nothing of them was measured yet.
         begun: jobs that were interrupted, and go on from their last epoch.
         left_out: claims that this machine cannot decide, and why.
     """
@@ -39,6 +40,7 @@ class Campaign:
     count: int
     ready: tuple[Waiting, ...]
     steps: tuple[Step, ...]
+    guessed: int
     begun: tuple[Job, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -72,6 +74,7 @@ def campaign(slugs: Sequence[str], out: Path, minutes: float, *, dry_run: bool =
         count=costs.count,
         ready=tuple(claim for claim in claims if not claim.missing),
         steps=tuple(steps),
+        guessed=sum(bool(_unknown(step, costs)) for step in steps),
         begun=tuple(job for step in steps for job in step.jobs if _file(out, job).exists()),
         left_out=(*(one for one in every if isinstance(one, LeftOut)), *_lost(claims, failed)),
     )
@@ -92,8 +95,10 @@ def _planned(claims: Sequence[Waiting], costs: Costs, failed: dict[Job, str], un
         place = unknown[0].paper, unknown[0].protocol
         own = [job for job in unknown if (job.paper, job.protocol) == place]
         try:
-            costs.measure(*place, own)
+            costs.measure(*place, own, until)
         except PapertrailError as error:
+            if time.monotonic() >= until:
+                return steps
             lost = next(job.arm for job in own if costs.of(job) is None)
             failed |= {job: str(error) for job in own if job.arm == lost}
 

@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,17 +114,21 @@ class Costs:
         done = _epochs(resume, resume.stat().st_mtime_ns) if resume.exists() else 0
         return cost.seconds(min(done, cost.epochs), self.slower)
 
-    def measure(self, slug: str, name: str, jobs: Sequence[Job]) -> None:
+    def measure(self, slug: str, name: str, jobs: Sequence[Job], until: float) -> None:
         """Measure the arms of jobs of one protocol, and with the first of all how many processes pay.
 
-        PapertrailError when one cannot be trained.
+        PapertrailError when one cannot be trained, or `until` (of the monotonic clock) has come; those before it are
+        measured.
         """
         protocol, began = _protocol(slug, name), time.monotonic()
         arms = list(dict.fromkeys(trained(protocol, job.arm) for job in jobs if self.of(job) is None))
+        print(f"papers/{slug} {name}: how fast {', '.join(arms)} train", file=sys.stderr)
         with contextlib.ExitStack() as open_:
+            open_.callback(self._write)
             counts = () if self.rates else tuple(count for count in COUNTS if count <= self.most)
-            first = open_.enter_context(Probe(slug, name, arms))
-            others = [open_.enter_context(Probe(slug, name, arms[:1])) for _ in range(max(counts, default=1) - 1)]
+            first = open_.enter_context(Probe(slug, name, arms, until))
+            more = range(max(counts, default=1) - 1)
+            others = [open_.enter_context(Probe(slug, name, arms[:1], until)) for _ in more]
             start: float | None = None
             for arm in arms:
                 length = first.hear()
@@ -143,17 +148,21 @@ class Costs:
                     steps=length["steps"],
                     epochs=length["epochs"],
                 )
-        arms_known = {arm: dataclasses.asdict(cost) for arm, cost in self.arms.items()}
-        write_json(self.file, {"machine": self.machine, "rates": self.rates, "arms": arms_known})
+
+    def _write(self) -> None:
+        arms = {arm: dataclasses.asdict(cost) for arm, cost in self.arms.items()}
+        write_json(self.file, {"machine": self.machine, "rates": self.rates, "arms": arms})
 
 
 class Probe:
-    """A process that answers how fast arms train; see pace.py."""
+    """A process that answers how fast arms train until the time is up; see pace.py."""
 
-    def __init__(self, slug: str, name: str, arms: Sequence[str]) -> None:
+    def __init__(self, slug: str, name: str, arms: Sequence[str], until: float) -> None:
         self.what = f"papers/{slug} {name}"
         words = [sys.executable, "-m", "shared.campaign", "pace", f"papers/{slug}", name, *arms]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.clock = threading.Timer(max(0.0, until - time.monotonic()), self.process.terminate)
+        self.clock.start()
 
     def __enter__(self) -> Probe:
         return self
@@ -186,6 +195,7 @@ class Probe:
 
     def end(self) -> None:
         """Wherever it is."""
+        self.clock.cancel()
         self.process.terminate()  # one that has ended takes no signal
         self.process.communicate()
 

@@ -36,3 +36,7 @@ def show(found: Campaign) -> None:
         f"{found.count} runs at once",
         markup=False,
     )
+    if found.guessed:
+        terminal.print(
+            f"{found.guessed} of the times are guessed from the number of images; what is begun is measured first"
+        )

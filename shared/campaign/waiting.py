@@ -60,7 +60,9 @@ def look(slug: str, out: Path) -> Iterator[Waiting | LeftOut]:
         yield LeftOut(slug, "", 0, str(error))
         return
     for name, protocol in protocols.items():
-        tested = {claim.id: _arms(claim, name) for claim in claims if name.startswith(LARGE)}
+        if not name.startswith(LARGE):
+            continue
+        tested = {claim.id: _arms(claim, name) for claim in claims}
         wanted = {claim: _unrecorded(slug, name, protocol, arms) for claim, arms in tested.items()}
         left = {claim: jobs for claim, jobs in wanted.items() if jobs}
         reason = _obstacle(protocol) if left else None

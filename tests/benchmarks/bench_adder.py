@@ -21,6 +21,7 @@ from torch.nn import functional
 from papers.adder_detection import adder
 from papers.adder_detection.adder import Adder2d, adder2d
 from shared.baselines.resnet_cifar import CifarResNet, plain
+from tests.benchmarks.cuda_graph import captured
 from tests.benchmarks.runner import Contest, Side
 
 
@@ -245,17 +246,5 @@ def _queued(work: Callable[[], Any], images: int) -> Side:
 def _captured(work: Callable[[], Any], images: int) -> Side:
     """The same from a CUDA graph, so that no launch is waited for; it is captured in the turn that is not counted."""
 
-    @functools.cache
-    def graph() -> torch.cuda.CUDAGraph:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):  # before the capture kernels are compiled, and momentum begins
-                work()
-        torch.cuda.current_stream().wait_stream(stream)
-        captured = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(captured):
-            work()
-        return captured
-
-    return _queued(lambda: graph().replay(), images)
+    repeat = functools.cache(lambda: captured(work))
+    return _queued(lambda: repeat()(), images)

@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from shared import datasets
 from shared.datasets.loader import EpochLoader
+from shared.datasets.memory import ImageDataModule
 from shared.datasets.order import training_batches
 from shared.files import ROOT
 from shared.training.classifier import Classifier
@@ -39,6 +40,7 @@ from shared.training.optim import build_optimiser, learning_rate_factor, make_ca
 from shared.training.protocol import Arm, Protocol, load_protocol
 from shared.training.recipe import Hardware
 from shared.training.run import train_run
+from tests.benchmarks.cuda_graph import captured
 from tests.benchmarks.runner import Contest, Side
 
 ARM = "vgg16"
@@ -183,20 +185,34 @@ def trained(run: ClassificationRun) -> None:
     torch.use_deterministic_algorithms(False)  # a run leaves them on, for the bare loop too
 
 
-def bare(protocol: Protocol) -> Clock:
-    """The same training as one would write it by hand."""
-    run = TimedRun("ghostnet", "mini", protocol, ARM, protocol.seed)
+def data_of(run: ClassificationRun) -> ImageDataModule:
+    """What both sides train on."""
+    recipe, data = run.recipe, run.protocol.data
+    module = datasets.datamodule(data, batch_size=recipe.batch_size, augment=recipe.augment, seed=run.seed)
+    module.setup()
+    return module
+
+
+def optimiser_of(
+    run: ClassificationRun, model: nn.Module, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """The recipe's optimiser, and its schedule over so many steps an epoch."""
     recipe = run.recipe
-    data = datasets.datamodule(protocol.data, batch_size=recipe.batch_size, augment=recipe.augment, seed=protocol.seed)
-    data.setup()
-    model = run.build()
-    optimiser = build_optimiser(model, recipe.optimiser)
-    steps = len(data.train_dataloader())
     assert recipe.epochs is not None
+    optimiser = build_optimiser(model, recipe.optimiser)
     factor = functools.partial(
         learning_rate_factor, recipe.schedule, steps_per_epoch=steps, total_steps=recipe.epochs * steps
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+
+def bare(protocol: Protocol) -> Clock:
+    """The same training as one would write it by hand."""
+    run = TimedRun("ghostnet", "mini", protocol, ARM, protocol.seed)
+    recipe, data = run.recipe, data_of(run)
+    model = run.build()
+    optimiser, schedule = optimiser_of(run, model, len(data.train_dataloader()))
+    assert recipe.epochs is not None
     for epoch in range(recipe.epochs):
         model.train()
         order = training_batches(data.length("train"), recipe.batch_size, seed=protocol.seed, epoch=epoch)
@@ -219,18 +235,11 @@ def bare_on_gpu(protocol: Protocol) -> Ticks:
     """The same on a GPU, the step by hand in a CUDA graph where the protocol says so."""
     ticks, device = Ticks(), torch.device("cuda")
     run = ClassificationRun("ghostnet", "mini", protocol, ARM, protocol.seed)
-    recipe = run.recipe
-    data = datasets.datamodule(protocol.data, batch_size=recipe.batch_size, augment=recipe.augment, seed=protocol.seed)
-    data.setup()
+    recipe, data = run.recipe, data_of(run)
     torch.backends.cudnn.benchmark = True
     model = run.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = build_optimiser(model, recipe.optimiser)
-    steps = len(data.train_dataloader())
+    optimiser, schedule = optimiser_of(run, model, len(data.train_dataloader()))
     assert recipe.epochs is not None
-    factor = functools.partial(
-        learning_rate_factor, recipe.schedule, steps_per_epoch=steps, total_steps=recipe.epochs * steps
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
     def step(images: Tensor, targets: Tensor) -> None:
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
@@ -250,7 +259,7 @@ def bare_on_gpu(protocol: Protocol) -> Ticks:
             whole = len(images) == recipe.batch_size
             if protocol.trainer.graph and whole and repeat is None:
                 make_capturable(optimiser)
-                repeat = captured(step, images, targets)
+                repeat = repeated(step, images, targets)
             (repeat if repeat is not None and whole else step)(images, targets)
             schedule.step()
         model.eval()
@@ -261,24 +270,16 @@ def bare_on_gpu(protocol: Protocol) -> Ticks:
     return ticks
 
 
-def captured(
+def repeated(
     step: Callable[[Tensor, Tensor], None], images: Tensor, targets: Tensor
 ) -> Callable[[Tensor, Tensor], None]:
-    """The step as a CUDA graph, as PyTorch's notes write it; its rehearsals are steps as well, which no clock minds."""
+    """The step as a CUDA graph; its rehearsals are steps as well, which no clock minds."""
     own = images.clone(), targets.clone()
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step(*own)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step(*own)
+    replay = captured(lambda: step(*own))
 
     def repeat(images: Tensor, targets: Tensor) -> None:
         own[0].copy_(images)
         own[1].copy_(targets)
-        graph.replay()
+        replay()
 
     return repeat

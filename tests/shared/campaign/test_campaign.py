@@ -69,10 +69,12 @@ class World:
         assert runs == self.out / "papers/ghostnet/runs"
         return ["-c", SCRIPT, job.arm, str(self.folder(job.arm, job.seed)), str(self.asleep[job.arm])]
 
-    def measure(self, costs: Costs, slug: str, name: str, jobs: list[Job]) -> None:
+    def measure(self, costs: Costs, slug: str, name: str, jobs: list[Job], until: float) -> None:
         arms = list(dict.fromkeys(job.arm for job in jobs))
         self.measured += arms
-        if "broken" in arms:
+        if "slow" in arms:
+            time.sleep(max(0.0, until - time.monotonic()))
+        if {"broken", "slow"} & {*arms}:
             raise PapertrailError("it cannot be trained")
         costs.arms |= {arm: Cost("", 1, 0, 0, 0, 1, 1) for arm in arms}
         costs.rates = {1: 1.0, 2: 2.0}
@@ -122,6 +124,15 @@ def test_only_what_there_is_time_for_is_measured_and_what_cannot_be_is_left_out(
     )
 
 
+def test_what_could_not_be_measured_in_time_waits_for_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    World(monkeypatch, tmp_path, slow=100.0)
+    found = campaign(["ghostnet"], tmp_path, 2 / 60)
+    assert [step.claim.claim for step in found.steps] == ["slow"]
+    assert [left.protocol for left in found.left_out] == ["paper"]
+
+
 def test_the_table_says_what_can_be_pinned_what_is_next_and_what_this_machine_cannot_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +149,7 @@ def test_the_table_says_what_can_be_pinned_what_is_next_and_what_this_machine_ca
     assert re.search(r"^ghostnet +gpu +arm1 +2 +60\.0 +under way *$", out, re.M)
     assert "left out: ghostnet paper, 7 claims: it needs a GPU\n" in out
     assert "1 claims more would take about 1.0 hours\n1 claims have all their seeds, 13 wait; " in out
+    assert "12 of the times are guessed from the number of images" in " ".join(out.split())
 
 
 PROTOCOL = {

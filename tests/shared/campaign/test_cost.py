@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,19 @@ from shared.training.protocol import Protocol
 from shared.training.resume import keep
 from tests.shared.training.test_jobs import CHAIN
 
+LATER = time.monotonic() + 3600
+
 # Answers as pace.py does: arms of 8 steps and 3 epochs; a step takes 0.1 s for one process, and together they make
-# `sys.argv[2:]` times as many a second. The second arm cannot be trained where the first argument says so.
+# `sys.argv[2:]` times as many a second. The second arm cannot be trained, or takes for ever, where the first argument
+# says so.
 ANSWERS = """
-import json, sys
-fails, arms = sys.argv[1] == "fails", sys.argv[5:]
+import json, sys, time
+how, arms = sys.argv[1], sys.argv[5:]
 for number, arm in enumerate(arms):
-    if fails and number:
+    if how == "fails" and number:
         sys.exit("no memory")
+    if how == "lasts" and number:
+        time.sleep(600)
     print(json.dumps({"steps": 8, "epochs": 3}), flush=True)
     while sys.stdin.readline() == "round\\n":
         print(json.dumps({"steps": 10, "seconds": 1.0}), flush=True)
@@ -68,7 +74,7 @@ def test_what_is_measured_once_is_remembered_and_nothing_else(
     (first, _), (tuned, _) = jobs("ghost"), jobs("tuned")
     guessed = costs.seconds(first)
     assert costs.of(first) is None and guessed == pytest.approx(4000 / cost.GUESS)
-    costs.measure("ghostnet", "tiny", [first, tuned])
+    costs.measure("ghostnet", "tiny", [first, tuned], LATER)
     assert begun == [["ghost", "tuned"], ["ghost"]], "two at once are tried, with the first arm of all"
     assert costs.rates == {1: 10.0, 2: 20.0} and costs.count == 2 and costs.slower == 1.0
     found = costs.of(first)
@@ -77,7 +83,7 @@ def test_what_is_measured_once_is_remembered_and_nothing_else(
 
     again = Costs(tmp_path)
     assert again.of(tuned) == costs.of(tuned) and again.count == 2
-    again.measure("ghostnet", "tiny", [*jobs("again"), first])
+    again.measure("ghostnet", "tiny", [*jobs("again"), first], LATER)
     assert begun[2:] == [["again"]]
 
     keep(tmp_path / "papers/ghostnet/runs/tiny/ghost/seeds/0/resume.ckpt", {"epoch": 1})
@@ -110,7 +116,7 @@ def test_pruning_costs_a_start_and_an_evaluation(tmp_path: Path, monkeypatch: py
     costs = Costs(tmp_path)
     pruned = jobs_of("ghostnet", "tiny", protocol, ["pruned"])[0]
     assert costs.seconds(pruned) == 0.0
-    costs.measure("ghostnet", "tiny", [pruned])
+    costs.measure("ghostnet", "tiny", [pruned], LATER)
     (known,) = costs.arms.values()
     assert [*costs.arms] == ["ghostnet/tiny/ghost"] and costs.seconds(pruned) == pytest.approx(known.start + 2.0)
 
@@ -120,4 +126,17 @@ def test_what_cannot_be_trained_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     costs = Costs(tmp_path)
     costs.most = 1
     with pytest.raises(PapertrailError, match=r"papers/ghostnet tiny: how fast it trains could not be measured"):
-        costs.measure("ghostnet", "tiny", [*jobs("ghost"), *jobs("again")])
+        costs.measure("ghostnet", "tiny", [*jobs("ghost"), *jobs("again")], LATER)
+
+
+def test_measuring_ends_when_the_time_is_up_and_keeps_what_it_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: Protocol
+) -> None:
+    measuring(monkeypatch, "lasts")
+    costs = Costs(tmp_path)
+    costs.most = 1
+    began = time.monotonic()
+    with pytest.raises(PapertrailError, match="could not be measured"):
+        costs.measure("ghostnet", "tiny", [*jobs("ghost"), *jobs("again")], began + 5)
+    assert 5 <= time.monotonic() - began < 60
+    assert [*Costs(tmp_path).arms] == ["ghostnet/tiny/ghost"]
