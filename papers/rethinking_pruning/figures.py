@@ -212,7 +212,7 @@ report.exhibit("Table 2")
 
 # %%
 report.exhibit("Table 3")
-side_by_side(("digits", "thinet"), ("digits", "regression"), ("digits", "soft"))
+side_by_side(("digits", "thinet"), ("digits", "regression"), ("gpu", "soft"))
 
 # %% [markdown]
 # ## Table 4: Network Slimming
