@@ -134,7 +134,7 @@ def side_by_side(*shown: tuple[str, str]) -> None:
     plt.show()
 
 
-side_by_side(("small", "l1"), ("published", "l1"))
+side_by_side(("small", "l1"), ("long", "l1"))
 
 # %% [markdown]
 # Accuracy against multiply-adds and parameters, the longest of our runs. Zeros among single weights do not count. The
@@ -176,7 +176,7 @@ def scatter(protocol: str) -> plt.Figure:
     return picture
 
 
-plots.save_png(scatter("small"), report.folder / "accuracy_vs_macs.png")
+plots.save_png(scatter("long"), report.folder / "accuracy_vs_macs.png")
 plt.show()
 
 # %% [markdown]
@@ -187,7 +187,7 @@ plt.show()
 # %%
 KEPT = {"l1": "filters pruned", "weights": "single weights pruned"}
 figure, panels = plt.subplots(1, 4, figsize=(12, 2.9))
-places = [(f"{way}-{method}-small-0", f"{title}, {WAYS[way]}") for method, title in KEPT.items()
+places = [(f"{way}-{method}-long-0", f"{title}, {WAYS[way]}") for method, title in KEPT.items()
           for way in ("tuned", "scratch-b")]  # fmt: skip
 for axes, (name, title) in zip(panels, places, strict=True):
     loaded = report.checkpoint(name)
@@ -219,7 +219,7 @@ side_by_side(("digits", "thinet"), ("digits", "regression"), ("digits", "soft"))
 
 # %%
 report.exhibit("Table 4")
-side_by_side(("gpu", "slim"))
+side_by_side(("small", "slim"))
 
 # %% [markdown]
 # ## Table 5: sparse structure selection
@@ -235,7 +235,7 @@ side_by_side(("digits", "gate"))
 
 # %%
 report.exhibit("Table 6")
-side_by_side(("small", "weights"))
+side_by_side(("small", "weights"), ("long", "weights"))
 
 # %% [markdown]
 # ## Table 8: the winning ticket
@@ -243,7 +243,7 @@ side_by_side(("small", "weights"))
 # %%
 report.exhibit("Table 8")
 report.place("Page 12")
-side_by_side(("small", "l1"), ("small", "weights"), ("gpu", "low"))
+side_by_side(("small", "low"), ("small", "weights"))
 
 # %% [markdown]
 # ## Later work, and independent weights

@@ -17,6 +17,7 @@ from shared.files import ROOT, read_json
 NAMES = datasets.names()
 # Sets with cards in papers/*/checkpoints, and the others that had a data hash when those were made.
 FINGERPRINTS = {
+    "cifar10_jpeg": "9fa641f204685fa5e416717fbcdd28e6cbfafff2875c9d36de8f9665c1e2b690",
     "coco": "fb58ad5d37bef31a26969a16a8b293f32031ce78e7547daf7df4c8da5a84b1de",
     "coco_subset": "be96eeb1ced2d5328ecb0b72ceddbc758c79e29c2319ae44db92354652130381",
     "digit_scenes": "8872a019c615f70f5859ff80b4cd0590b7f179df2a92c77cc2af7897a7c7b983",
