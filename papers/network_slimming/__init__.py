@@ -9,7 +9,6 @@ from torch import nn
 
 from papers.network_slimming.method import Slimming
 from papers.network_slimming.model import densenet, mlp_mnist, preact_resnet, vgg19, vgg_a
-from shared.baselines.resnet_cifar import CifarResNet
 from shared.training.method import Method
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -21,7 +20,6 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     # Not in the paper: for machines that cannot train 40 or 164 layers.
     "densenet22": functools.partial(densenet, 22),
     "preact_resnet20": functools.partial(preact_resnet, 20),
-    "resnet20": functools.partial(CifarResNet, 20),
 }
 
 _CIFAR = ((3, 32, 32), 10)
