@@ -11,7 +11,7 @@ from shared.checkpoints.history import address, last_commit, release_tag
 from shared.errors import PapertrailError
 from shared.paper import Paper, load_paper
 from shared.weights.card import LICENCE, Card, Identity, folder, headline, home
-from shared.weights.published import published
+from shared.weights.given import given
 from shared.weights.records import identity, read_records, records_file
 
 
@@ -88,8 +88,8 @@ def _begun(plan: dict[str, Any]) -> list[str]:
     reference = plan["chain"][0].get("begin")
     if reference is None:
         return []
-    given = published(reference)
-    return [f"begun with weights of {given.source} (SHA-256 {given.sha256}, licence {given.licence})"]
+    theirs = given(reference)
+    return [f"begun with weights of {theirs.source} (SHA-256 {theirs.sha256}, licence {theirs.licence})"]
 
 
 def _text(key: str, entry: Entry) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from shared.training.plan import reads, stated
 from shared.training.protocol import Protocol
 from shared.training.recipe import completed
-from shared.weights.published import published
+from shared.weights.given import given
 from shared.weights.records import ArmRecord, Records, SeedRecord, identity, read_records
 
 # Percentage points. On the same kind of processor a run is equal to the bit; on another it parts from the record after
@@ -45,7 +45,7 @@ def broken(records: Records, protocol: Protocol, arm: str, seed: int) -> str | N
     if (parent or begin) != (run.start and run.start.arm):
         stated = parent or begin
         return f"seed {seed} of `{arm}` goes on from {run.start and run.start.arm}, params.yaml states {stated}"
-    if begin is not None and run.start is not None and published(begin).sha256 != run.start.sha256:
+    if begin is not None and run.start is not None and given(begin).sha256 != run.start.sha256:
         return f"seed {seed} of `{arm}` began with another file than is published as {begin}"
     if parent is None or run.start is None:
         return None

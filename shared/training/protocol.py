@@ -77,8 +77,10 @@ class Arm(Strict):
             raise ValueError("`weights` and `budget` belong to an arm that continues another (`of`)")
         if self.prune and not self.continues:
             raise ValueError("`prune` belongs to an arm that continues another (`of`) or has a `begin`")
-        if self.of is not None and (self.args or self.begin):
-            raise ValueError("`args` and `begin` belong to a `builder`; an arm that continues another has its network")
+        if self.of is not None and self.args:
+            raise ValueError("`args` belong to a `builder`; an arm that continues another has its network")
+        if self.of is not None and self.begin:
+            raise ValueError("`begin` belongs to a `builder`; an arm that continues another has its weights")
         if self.prune and (self.recipe or self.weights != "inherited" or self.budget != "epochs"):
             raise ValueError("an arm that prunes trains nothing: `recipe`, `weights` and `budget` belong to the next")
         return self

@@ -15,7 +15,7 @@ from shared.checkpoints.pin import pin
 from shared.errors import PapertrailError, UsageError
 from shared.files import read_yaml
 from shared.paper import load_paper, papers
-from shared.weights.published import Published
+from shared.weights.given import Given
 from shared.weights.records import identity
 
 from .conftest import keep_detector, make_run
@@ -104,8 +104,8 @@ def test_a_record_is_cited_without_its_weights(repository: Path, finished: Path)
 
 
 def test_weights_that_began_with_others_are_cited_with_those(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = Published("https://example.org", "a.pth", "7" * 64, "MIT", None, "ghostnet", "vgg16", {}, (0,), (1,))
-    monkeypatch.setattr(citing, "published", {"ghostnet/theirs": given}.__getitem__)
+    theirs = Given(source="https://example.org", sha256="7" * 64, licence="MIT", says=None, top1=90.0)
+    monkeypatch.setattr(citing, "given", {"ghostnet/theirs": theirs}.__getitem__)
     assert citing._begun({"chain": [{"arm": "ghost"}]}) == []
     (begun,) = citing._begun({"chain": [{"arm": "ghost", "begin": "ghostnet/theirs"}, {"arm": "tuned"}]})
     assert "https://example.org" in begun and "7" * 64 in begun and "MIT" in begun

@@ -6,7 +6,7 @@ import pytest
 
 from shared.checkpoints.records import broken
 from shared.training.protocol import Protocol
-from shared.weights.published import published
+from shared.weights.given import given
 from shared.weights.records import ArmRecord, Records, SeedRecord, Start
 
 PLAN = {
@@ -20,7 +20,7 @@ PLAN = {
     },
 }
 PROTOCOL = Protocol.model_validate(PLAN, context={"paper": "rethinking_pruning"})
-THEIRS = published("rethinking_pruning/resnet20").sha256
+THEIRS = given("rethinking_pruning/resnet20").sha256
 OURS, OTHER = "1" * 64, "2" * 64
 
 

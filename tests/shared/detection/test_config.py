@@ -37,7 +37,7 @@ def test_the_file_is_complete(exported: Path) -> None:
     assert config.model.backbone.args == {"width": 0.5}
     assert config.train_dataloader.batch_size == 8 and config.train_dataloader.drop_last
     assert config.train_dataloader.dataset.name == "digit_scenes"
-    assert config.train_cfg.max_epochs == 8 and config.optim_wrapper.clip_grad.max_norm == 35
+    assert config.train_cfg.max_epochs == 24 and config.optim_wrapper.clip_grad.max_norm == 35
     assert config.optim_wrapper.recipe == config.custom_hooks[0].recipe
     assert "papertrail export-config" in exported.read_text()
 

@@ -96,7 +96,7 @@ def test_an_arm_states_what_of_its_recipe_is_other_than_the_protocols() -> None:
     ("arm", "named"),
     [
         ({"begin": "a/resnet20"}, "give either `builder` or `of`"),
-        ({"of": "one", "begin": "a/resnet20"}, "`args` and `begin` belong to a `builder`"),
+        ({"of": "one", "begin": "a/resnet20"}, "`begin` belongs to a `builder`"),
         (
             {"builder": "x", "begin": "a/y", "weights": "random"},
             "`weights` and `budget` belong to an arm that continues",

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from papers.ghostnet import MODELS
 from shared.checkpoints import accuracy as measuring
-from shared.checkpoints import convert as converting
 from shared.checkpoints.accuracy import accuracy_of
 from shared.datasets.augment import Augment
 from shared.errors import PapertrailError, UsageError
 from shared.files import sha256_file
 from shared.training.accuracy import seen
+from shared.weights import convert as converting
 from shared.weights.convert import convert
 from shared.weights.storage import load_weights, save_weights
 
-from .conftest import ARGS
+ARGS = {"width": 0.0625, "s": 2, "d": 3}
 
 
 @pytest.fixture
