@@ -41,17 +41,17 @@ def broken(records: Records, protocol: Protocol, arm: str, seed: int) -> str | N
     for ref, sha256 in run.reads.items():
         if identity(ref).sha256 != sha256:
             return f"seed {seed} of `{arm}` read other weights of {ref} than are pinned now"
-    parent, begin = protocol.arms[arm].of, protocol.arms[arm].begin
-    if (parent or begin) != (run.start and run.start.arm):
-        stated = parent or begin
-        return f"seed {seed} of `{arm}` goes on from {run.start and run.start.arm}, params.yaml states {stated}"
-    if begin is not None and run.start is not None and given(begin).sha256 != run.start.sha256:
-        return f"seed {seed} of `{arm}` began with another file than is published as {begin}"
-    if parent is None or run.start is None:
+    start, begin = protocol.arms[arm].start, protocol.arms[arm].begin
+    if start != (run.start and run.start.arm):
+        return f"seed {seed} of `{arm}` goes on from {run.start and run.start.arm}, params.yaml states {start}"
+    if start is None or run.start is None:
         return None
-    fault = broken(records, protocol, parent, seed)
-    if fault is None and records.arms[parent].seeds[str(seed)].sha256 != run.start.sha256:
-        return f"seed {seed} of `{arm}` goes on from other weights of `{parent}` than are pinned now"
+    if begin is not None:
+        another = given(begin).sha256 != run.start.sha256
+        return f"seed {seed} of `{arm}` began with another file than is published as {begin}" if another else None
+    fault = broken(records, protocol, start, seed)
+    if fault is None and records.arms[start].seeds[str(seed)].sha256 != run.start.sha256:
+        return f"seed {seed} of `{arm}` goes on from other weights of `{start}` than are pinned now"
     return fault
 
 

@@ -128,11 +128,10 @@ def untrained(paper: str, name: str, protocol: Protocol, arm: str) -> ContinuedR
         return build(paper, origin.builder, args | changes, spec.classes, spec.shape[0])
 
     network = changed(args, {})
-    begun = protocol.arms[arm].of or str(protocol.arms[arm].begin)
     for step in protocol.lineage(arm):
         how = protocol.arms[step].prune
         if how is not None:
             pruned, network = prune(network, how, spec, protocol.seed, functools.partial(changed, args))
             args = args | pruned.args
-    start = Start(dict(origin.args), args, network.state_dict(), protocol.zeros(arm), begun, "")
+    start = Start(dict(origin.args), args, network.state_dict(), protocol.zeros(arm), str(protocol.arms[arm].start), "")
     return ContinuedRun(paper, name, protocol, arm, protocol.seed, start)

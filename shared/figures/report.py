@@ -16,7 +16,7 @@ from torch import nn
 from shared import datasets
 from shared.errors import UsageError, nearest
 from shared.figures import plots
-from shared.files import ROOT, read_json
+from shared.files import ROOT
 from shared.ledger import Entry, tables
 from shared.ledger.claims import RunCheck
 from shared.ledger.evidence import ArmResult, arm_result
@@ -29,6 +29,7 @@ from shared.paper import load_paper
 from shared.training.protocol import load_protocols
 from shared.training.tasks import task_of
 from shared.weights.card import Identity
+from shared.weights.given import given_to
 from shared.weights.load import load_checkpoint
 from shared.weights.records import SeedRecord, read_records
 
@@ -112,8 +113,8 @@ class Report:
     def published(self) -> None:
         """Show what others' trained networks give in ours, by the record that the paper's upstream.py has written."""
         rows = [
-            [f"[{name}]({found['source']})", found["says"] or "not found", f"{found['top1']:.2f}"]
-            for name, found in read_json(self.folder / "upstream.json").items()
+            [f"[{name}]({found.source})", found.says or "not found", f"{found.top1:.2f}"]
+            for name, found in given_to(self.paper.slug).items()
         ]
         note(tables.markdown_table(["trained by others", "top-1 as published, %", "in our network, %"], rows))
 

@@ -86,9 +86,14 @@ class Arm(Strict):
         return self
 
     @property
+    def start(self) -> str | None:
+        """Whose trained weights it begins with: an arm of this protocol, or the reference of a published network."""
+        return self.of or self.begin
+
+    @property
     def continues(self) -> bool:
-        """Whether it begins with trained weights: another arm's, or given ones."""
-        return self.of is not None or self.begin is not None
+        """Whether it begins with trained weights."""
+        return self.start is not None
 
 
 class Protocol(Strict):

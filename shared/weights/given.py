@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from shared.errors import PapertrailError, UsageError, nearest
 from shared.files import read_json
 from shared.schema import Strict, validated
@@ -26,18 +28,22 @@ class Given(Strict):
     top1: float
 
 
-def given(reference: str) -> Given:
-    """`<slug>/<name>` of a paper's upstream.json.
-
-    Raises:
-        PapertrailError: the paper has no such file, or it is malformed.
-        UsageError: nothing there has this name; the nearest is named.
-    """
-    slug, _, name = reference.partition("/")
-    file = home(slug) / "upstream.json"
+def given_to(slug: str) -> dict[str, Given]:
+    """The networks of a paper's upstream.json by their names; PapertrailError when it is missing or malformed."""
+    file = _file(slug)
     if not file.is_file():
         raise PapertrailError(f"{file}: missing; `python -m papers.{slug}.upstream` writes it")
-    known = read_json(file)
+    return {name: validated(Given, found, f"{file}: {name}") for name, found in read_json(file).items()}
+
+
+def given(reference: str) -> Given:
+    """`<slug>/<name>`, one of them; UsageError names the nearest."""
+    slug, _, name = reference.partition("/")
+    known = given_to(slug)
     if name not in known:
-        raise UsageError(f"{file}: has no network `{name}`; {nearest(name, known)}")
-    return validated(Given, known[name], f"{file}: {name}")
+        raise UsageError(f"{_file(slug)}: has no network `{name}`; {nearest(name, known)}")
+    return known[name]
+
+
+def _file(slug: str) -> Path:
+    return home(slug) / "upstream.json"

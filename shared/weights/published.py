@@ -24,6 +24,7 @@ from shared.datasets.find import data_root
 from shared.errors import DataError, UsageError, exit_status, nearest
 from shared.files import sha256_file, write_json
 from shared.weights.convert import convert
+from shared.weights.given import Given
 from shared.weights.storage import fill, load_weights
 
 BATCH = 250
@@ -85,11 +86,10 @@ class Published:
                 for some, answers in zip(seen.split(BATCH), labels.split(BATCH), strict=True)
             )
 
-    def evaluate(self) -> dict[str, str | float | None]:
+    def evaluate(self) -> Given:
         """What upstream.json has of it."""
         top1 = round(100 * self.right(self.network()) / datasets.spec(self.data).counts["test"], 2)
-        told = {"source": self.source, "sha256": self.sha256, "licence": self.licence, "says": self.says}
-        return told | {"top1": top1}
+        return Given(source=self.source, sha256=self.sha256, licence=self.licence, says=self.says, top1=top1)
 
 
 def published(reference: str) -> Published:
@@ -104,4 +104,4 @@ def published(reference: str) -> Published:
 def write_record(networks: Mapping[str, Published], module: str) -> int:
     """Evaluate and write upstream.json beside `module`, an upstream.py; the command's exit status."""
     out = Path(module).with_name("upstream.json")
-    return exit_status(lambda: write_json(out, {name: one.evaluate() for name, one in networks.items()}))
+    return exit_status(lambda: write_json(out, {name: one.evaluate().model_dump() for name, one in networks.items()}))

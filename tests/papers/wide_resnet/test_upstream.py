@@ -84,4 +84,4 @@ def test_the_record_is_of_the_pinned_files_and_as_published() -> None:
 @pytest.mark.parametrize("name", ["WRN-16-1", pytest.param("WRN-28-1", marks=pytest.mark.slow)])
 def test_published_weights_keep_their_accuracy(name: str) -> None:
     require_published(one := upstream.PUBLISHED[name])
-    assert f"{one.evaluate()['top1']:.2f}" == one.says
+    assert f"{one.evaluate().top1:.2f}" == one.says
