@@ -52,7 +52,7 @@ report.opening()
 # error bars one standard deviation. The picture of the README is this one.
 
 # %%
-FAMILIES = {"ResNet": "ResNet", "SENet": "SENet", "ECA-Net": "ECA-Net", "CBAM": "CBAM"}
+FAMILIES = ("ResNet", "SENet", "ECA-Net", "CBAM")
 
 
 def points() -> list[plots.Point]:
@@ -67,10 +67,9 @@ def points() -> list[plots.Point]:
         cost = float(parse_printed(params.ours or params.says, binary=True).value) / 2**20
         depth = backbone.removeprefix("ResNet-")
         label = depth if method in FAMILIES else f"{method} {depth}"
-        family = FAMILIES.get(method, "others")
+        family = method if method in FAMILIES else "others"
         found.append(plots.Point(family, label, cost, float(accuracy.says), params.ours is not None))
-    order = [*FAMILIES, "others"]
-    return sorted(found, key=lambda point: order.index(point.family))
+    return found
 
 
 LABELS = {"none": "without attention", "se": "SE", "eca": "ECA"}
@@ -87,9 +86,9 @@ panels[1].set(
     xlabel="parameters, thousands",
     ylabel="top-1, % (mean ± one standard deviation)",
 )
-plots.accuracy_against_cost(panels[0], points(), joined=tuple(FAMILIES))
-own = report.points("small", {arm: (label, "") for arm, label in LABELS.items()}, "params", 1e3)
-plots.accuracy_against_cost(panels[1], own, legend="best")
+plots.accuracy_against_cost(panels[0], points(), families=FAMILIES, joined=FAMILIES)
+own = report.points("small", {"se": ("SENet", ""), "eca": ("ECA-Net", "")}, "params", 1e3)
+plots.accuracy_against_cost(panels[1], own, families=FAMILIES, legend="best")
 plots.save_png(picture, report.folder / "accuracy_vs_parameters.png")
 plt.show()
 

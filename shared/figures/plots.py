@@ -91,20 +91,25 @@ def accuracy_against_cost(
     axes: Axes,
     points: Sequence[Point],
     *,
+    families: Sequence[str] = (),
     joined: Sequence[str] = (),
     legend: Literal["lower right", "best"] = "lower right",
 ) -> None:
     """Draw `points`; filled markers are counted by us, hollow ones as printed. Families in `joined` get a line.
 
+    Families take colours and markers in the order of `families`, whether they have a point here or not, so that two
+    charts can show a family alike; those that are not named follow in the order of their points.
     Error bars that would stand on one another stand side by side. Set labels and limits of the axes first: the names of
     the points are written where they find room.
     """
     if not points:
         axes.text(0.5, 0.5, "not here: no run is pinned yet", ha="center", transform=axes.transAxes)
         return
-    families = list(dict.fromkeys(point.family for point in points))
+    present = {point.family: None for point in points}
     looks = {
-        family: (PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]) for place, family in enumerate(families)
+        family: (PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)])
+        for place, family in enumerate(dict.fromkeys([*families, *present]))
+        if family in present
     }
     axes.scatter([point.cost for point in points], [point.accuracy for point in points], alpha=0)  # settles the limits
     axes.margins(x=0.08, y=0.08)
@@ -121,7 +126,7 @@ def accuracy_against_cost(
         axes.scatter(where, what, c=faces, edgecolors=colour, marker=marker, s=34, zorder=3)
         # An empty plot for the legend, so that its marker is filled whatever the family's first point is.
         axes.plot([], [], color=colour, marker=marker, linestyle="-" if family in joined else "", label=family)
-    if len(families) > 1 or joined:
+    if len(present) > 1 or joined:
         axes.legend(loc=legend)
     named = [
         (point.label, cost, point.accuracy, looks[point.family][0]) for cost, point in zip(costs, points, strict=True)

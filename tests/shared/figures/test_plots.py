@@ -52,6 +52,17 @@ def test_counted_points_are_filled_and_printed_ones_hollow() -> None:
     assert tuple(hollow) == to_rgba("white") != tuple(filled)
 
 
+def test_a_family_looks_alike_in_two_charts() -> None:
+    left, right = Figure().subplots(1, 2)
+    accuracy_against_cost(left, [Point(name, "", 1, 50, True) for name in ("c", "b", "a")], families=("a", "b"))
+    accuracy_against_cost(right, [Point("b", "", 1, 50, True), Point("d", "", 2, 50, True)], families=("a", "b"))
+    looks = [{line.get_label(): (line.get_color(), line.get_marker()) for line in axes.lines} for axes in (left, right)]
+    assert looks[0]["b"] == looks[1]["b"]
+    assert len({looks[0][name] for name in "abc"}) == 3
+    assert looks[1]["d"] not in (looks[1]["b"], looks[0]["a"])  # the absent one's colour stays its own
+    assert "a" not in looks[1]
+
+
 def test_the_same_chart_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         figure = Figure(figsize=(4, 3))
