@@ -137,8 +137,8 @@ def side_by_side(*shown: tuple[str, str]) -> None:
 side_by_side(("small", "l1"), ("published", "l1"))
 
 # %% [markdown]
-# Accuracy against multiply-adds and parameters, the longest of our runs. Zeros among single weights do not count. The
-# picture of the README is this one.
+# Accuracy against multiply-adds and parameters. Zeros among single weights do not count. The picture of the README is
+# this one.
 
 
 # %%
