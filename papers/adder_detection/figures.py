@@ -92,8 +92,7 @@ def energy_points() -> list[plots.Point]:
         cost = float(parse_printed(energy.ours or energy.says).value)
         label = short(entry.row).replace(" epochs", " ep.").removesuffix(", 12 ep.")
         points.append(plots.Point(family_of(entry.row), label, cost, float(entry.says), energy.ours is not None))
-    order = [CONVOLUTIONS, *SWITCHES.values()]
-    return sorted(points, key=lambda point: order.index(point.family) if point.family in order else len(order))
+    return points
 
 
 picture, axes = plt.subplots(figsize=(11, 7))
@@ -102,7 +101,7 @@ axes.set(
     xlabel="energy of an image, mJ (filled: counted here; hollow: as printed)",
     ylabel="COCO AP (printed)",
 )
-plots.accuracy_against_cost(axes, energy_points())
+plots.accuracy_against_cost(axes, energy_points(), families=(CONVOLUTIONS, *SWITCHES.values()))
 plots.save_png(picture, PAPER / "ap_vs_energy.png")
 plt.show()
 

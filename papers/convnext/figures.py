@@ -69,8 +69,7 @@ def table_1(pretrained: bool) -> list[plots.Point]:
         label = row.removesuffix(" (22K)").replace(" at ", ", ").removesuffix(", 224")
         cost = float(parse_printed(macs.ours or macs.says).value) / GIGA
         points.append(plots.Point(family, label, cost, float(accuracy.says), macs.ours is not None))
-    order = ["ConvNeXt", "Swin", "ViT and DeiT", "other ConvNets"]
-    return sorted(points, key=lambda point: order.index(point.family))
+    return points
 
 
 _, panels = plt.subplots(1, 2, figsize=(12, 5))
@@ -78,7 +77,7 @@ for axes, pretrained in zip(panels, (False, True), strict=True):
     where = "ImageNet-22K first" if pretrained else "ImageNet-1K alone"
     axes.set(title=f"Trained on {where}", xscale="log", ylabel="ImageNet top-1, % (printed)")
     axes.set_xlabel("G MACs (filled: counted here; hollow: as printed)")
-    plots.accuracy_against_cost(axes, table_1(pretrained))
+    plots.accuracy_against_cost(axes, table_1(pretrained), families=tuple(FAMILIES.values()))
 plt.show()
 
 # %% [markdown]

@@ -140,8 +140,7 @@ def printed_points() -> list[plots.Point]:
             size = sizes[name]
             cost = float(parse_printed(size.ours or size.says).value) / MILLION
             found.append(plots.Point(FAMILIES[family], label, cost, float(entry.says), size.ours is not None))
-    order = list(dict.fromkeys(FAMILIES.values()))
-    return sorted(found, key=lambda point: order.index(point.family))
+    return found
 
 
 picture, panels = plt.subplots(1, 2, figsize=(12, 4.6), width_ratios=(1.9, 1))
@@ -155,7 +154,9 @@ panels[1].set(
     xlabel="parameters, thousands",
     ylabel="error, % (mean ± one standard deviation)",
 )
-plots.accuracy_against_cost(panels[0], printed_points(), joined=("DenseNet-BC", "DenseNet"), legend="best")
+plots.accuracy_against_cost(
+    panels[0], printed_points(), families=tuple(FAMILIES.values()), joined=("DenseNet-BC", "DenseNet"), legend="best"
+)
 own = report.points("small", {arm: (label, "") for arm, label in ARMS.items()}, "params", 1e3)
 ours = [replace(point, accuracy=100 - point.accuracy) for point in own]
 plots.accuracy_against_cost(panels[1], ours, legend="best")

@@ -187,8 +187,7 @@ plt.show()
 # %%
 report.exhibit("Figure 5")
 SWEEP = (20, 40, 60, 80)
-LINES = {"pruned": "pruned", "tuned": "fine-tuned", "tuned-l1": "by L1 norms, fine-tuned",
-         "scratch": "new weights, same widths"}  # fmt: skip
+LINES = {"pruned": "pruned", "tuned": "fine-tuned", "tuned-l1": "by L1 norms, fine-tuned"}
 picture, panels = plt.subplots(1, 2, figsize=(11, 3.9))
 for axes, near in zip(panels, (False, True), strict=True):
     found = {label: errors_of("small", {ratio: f"{kind}-{ratio}" for ratio in SWEEP}) for kind, label in LINES.items()}

@@ -169,7 +169,7 @@ def rivals() -> list[plots.Point]:
             holds = size.verdict == "exact"
             cost = millions(size) if holds else float(parse_printed(size.says).value) / 1e6
             points.append(plots.Point("wide" if wide else "thin and deep", row, cost, 100 - float(error.says), holds))
-    return sorted(points, key=lambda point: point.family, reverse=True)
+    return points
 
 
 ARMS = {
@@ -191,7 +191,7 @@ panels[1].set(
     xlabel="parameters, thousands",
     ylabel="top-1, % (mean ± one standard deviation)",
 )
-plots.accuracy_against_cost(panels[0], rivals(), joined=("wide",))
+plots.accuracy_against_cost(panels[0], rivals(), families=tuple(FAMILY.values()), joined=("wide",))
 panels[0].set_xticks(SIZES[2:], [f"{size:g}" for size in SIZES[2:]])
 panels[0].minorticks_off()
 own = report.points("small", {arm: (FAMILY[arm], label) for arm, label in ARMS["small"].items()}, "params", 1e3)
